@@ -1,0 +1,9 @@
+"""Run one program or a million, safely and fast."""
+
+from __future__ import annotations
+
+from groundrun.engine.engine import Engine, Finished
+from groundrun.engine.job import Job
+from groundrun.engine.pool import EngineStats, Run
+
+__all__ = ["Engine", "EngineStats", "Finished", "Job", "Run"]

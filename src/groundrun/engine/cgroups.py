@@ -1,0 +1,162 @@
+"""Standing cgroups: which this host delegates, of either version, and what a warden is told about them.
+
+One per worker and lane, made by the warden, joined by every program, removed by the warden at its end. Version 2 counts
+processor time in any folder that can be made; memory and process limits come from whichever version has the controller
+where folders can be made. Nothing of the user's own process is moved.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from functools import cache
+from pathlib import Path
+
+import msgspec
+
+from groundrun.records import CpuSource, MemoryGuard
+
+_PREFIX = "groundrun-"
+_serial = itertools.count()
+
+
+class Delegation(msgspec.Struct, frozen=True, kw_only=True):
+    """What can be had: the folders in which ours may be made, by what they give."""
+
+    cpu: str | None = None
+    cpu_file: str = ""
+    memory: str | None = None
+    memory_guard: MemoryGuard = MemoryGuard.RLIMIT_AS
+    pids: str | None = None
+
+    @property
+    def cpu_source(self) -> CpuSource:
+        """Who will measure processor time."""
+        return CpuSource.CGROUP if self.cpu else CpuSource.WAIT4
+
+
+def find_delegation() -> Delegation:
+    """What this host delegates to this process; tried by making and removing a folder, once per process."""
+    return _find(os.getpid())
+
+
+@cache
+def _find(pid: int) -> Delegation:
+    own = _own_cgroups()
+    mounts = _mounted()
+    unified = _usable(mounts.get(""), own.get(""))
+    found: dict[str, object] = {}
+    if unified and _has(unified, "cpu.stat"):
+        found |= {"cpu": unified, "cpu_file": "cpu.stat"}
+    elif account := _usable(mounts.get("cpuacct"), own.get("cpuacct")):
+        found |= {"cpu": account, "cpu_file": "cpuacct.usage"}
+    if unified and _has(unified, "memory.max"):
+        found |= {"memory": unified, "memory_guard": MemoryGuard.CGROUP2}
+    elif memory := _usable(mounts.get("memory"), own.get("memory")):
+        found |= {"memory": memory, "memory_guard": MemoryGuard.CGROUP1}
+    if unified and _has(unified, "pids.max"):
+        found["pids"] = unified
+    elif pids := _usable(mounts.get("pids"), own.get("pids")):
+        found["pids"] = pids
+    for folder in {str(place) for name, place in found.items() if name in ("cpu", "memory", "pids")}:
+        _sweep(Path(folder))
+    return msgspec.convert(found, Delegation)
+
+
+def describe_to_warden(delegation: Delegation) -> list[str]:
+    """The warden's arguments for one standing cgroup under a name of its own."""
+    name = f"{_PREFIX}{os.getpid()}-{next(_serial)}"
+    folders = list(dict.fromkeys(f for f in (delegation.cpu, delegation.memory, delegation.pids) if f))
+    words = [word for folder in folders for word in ("--cgroup", f"{folder}/{name}")]
+    if delegation.cpu:
+        words += ["--cpu-file", f"{delegation.cpu}/{name}/{delegation.cpu_file}"]
+    if delegation.memory:
+        at = f"{delegation.memory}/{name}"
+        two = delegation.memory_guard is MemoryGuard.CGROUP2
+        words += ["--memory-limit", f"{at}/{'memory.max' if two else 'memory.limit_in_bytes'}"]
+        peak = Path(delegation.memory) / ("memory.peak" if two else "memory.max_usage_in_bytes")
+        if not two or peak.exists():
+            words += ["--memory-peak", f"{at}/{peak.name}"]
+        words += ["--memory-events", f"{at}/{'memory.events' if two else 'memory.oom_control'}"]
+        if two:
+            words += ["--set", f"{at}/memory.oom.group", "1"]
+            if (Path(delegation.memory) / "memory.swap.max").exists():
+                words += ["--set", f"{at}/memory.swap.max", "0"]
+    if delegation.pids:
+        words += ["--pids-limit", f"{delegation.pids}/{name}/pids.max", "--pids-events", f"{delegation.pids}/{name}/pids.events"]
+    return words
+
+
+def _own_cgroups() -> dict[str, str]:
+    """Controller to this process's cgroup; "" is version 2."""
+    own = {}
+    try:
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return {}
+    for line in lines:
+        number, controllers, path = line.split(":", 2)
+        for controller in [""] if number == "0" else controllers.split(","):
+            own[controller] = path
+    return own
+
+
+def _mounted() -> dict[str, tuple[str, str]]:
+    """Controller to (mount point, the cgroup that is mounted there); "" is version 2."""
+    found: dict[str, tuple[str, str]] = {}
+    try:
+        lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    except OSError:
+        return {}
+    for line in lines:
+        left, _, right = line.partition(" - ")
+        fields, (kind, _, options) = left.split(), right.split(" ", 2)
+        if kind == "cgroup2":
+            found[""] = (fields[4], fields[3])
+        elif kind == "cgroup":
+            for option in options.split(","):
+                found[option] = (fields[4], fields[3])
+    return found
+
+
+def _usable(mount: tuple[str, str] | None, own: str | None) -> str | None:
+    """The folder of this process's cgroup, if folders can be made there and processes moved into them."""
+    if mount is None or own is None:
+        return None
+    point, root = mount
+    relative = own[len(root) :] if root != "/" and own.startswith(root) else own
+    folder = os.path.normpath(f"{point}/{relative}")
+    trial = f"{folder}/{_PREFIX}{os.getpid()}-probe"
+    try:
+        os.mkdir(trial)
+        os.rmdir(trial)
+    except OSError:
+        return None
+    return folder if os.access(f"{folder}/cgroup.procs", os.W_OK) else None
+
+
+def _has(folder: str, name: str) -> bool:
+    """Whether a child of that cgroup would have the file, that is, the controller."""
+    trial = f"{folder}/{_PREFIX}{os.getpid()}-probe"
+    try:
+        os.mkdir(trial)
+        present = os.path.exists(f"{trial}/{name}")
+        os.rmdir(trial)
+    except OSError:
+        return False
+    return present
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what wardens that were killed themselves left behind: only folders whose process is gone."""
+    try:
+        names = [entry.name for entry in folder.iterdir() if entry.name.startswith(_PREFIX)]
+    except OSError:
+        return
+    for name in names:
+        pid = name.removeprefix(_PREFIX).split("-")[0]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            try:
+                (folder / name).rmdir()
+            except OSError:
+                continue

@@ -1,0 +1,308 @@
+"""The engine: run one program or a million, each in a slot of its own, on as many workers as the machine really has.
+
+One core, two faces: every call is a `submit`, whose future the synchronous calls wait for and the asynchronous ones await.
+Memory stays flat however many programs pass: `map` and `stream` hold a small window in flight and take the next program
+from their source only when a result was taken.
+
+A good guest in the user's process: no signal handler, no waiting for foreign children, no subreaper. Threads may share an
+engine. A forked child and an unpickled copy start workers of their own when first used; the parent's stay the parent's.
+`kill -9` of the process ends everything it started, through the wardens, which watch it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import queue
+import sys
+import threading
+import weakref
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Iterator
+from types import TracebackType
+from typing import Any
+
+import msgspec
+
+from groundrun.engine.host import choose_rung, count_cores, make_lane_maker
+from groundrun.engine.job import Job, as_job
+from groundrun.engine.pool import EngineStats, Pool, Run
+from groundrun.errors import EngineClosed, EngineError
+from groundrun.records import Execution, Isolation, Limits, Program, Rung
+
+Runnable = Program | Job | str
+
+
+class Finished(msgspec.Struct, frozen=True, kw_only=True):
+    """One result of `stream`: the position of the job in its source, and its execution, or the fault of ours that prevented it."""
+
+    index: int
+    execution: Execution | None = None
+    fault: EngineError | None = None
+
+
+class Engine:
+    """Runs programs. See the module's docstring.
+
+    workers: how many at once; None for one per core that affinity and the cgroup's quota give.
+    isolation: a rung by name; None for the best the host allows, never `none`.
+    require: fail with RungUnavailable, saying what the host refuses, unless this rung can be had.
+    python: the interpreter that programs run under; None for the present one. Nothing needs to be installed in it.
+    limits: for jobs that don't bring their own. landlock_abi: use at most this version of landlock's interface.
+    Raises HostRefused (and kin) on first use when the host can't give what was asked.
+    """
+
+    def __init__(
+        self,
+        *,
+        workers: int | None = None,
+        isolation: Rung | str | None = None,
+        require: Rung | str | None = None,
+        python: str | None = None,
+        limits: Limits = Limits(),
+        landlock_abi: int | None = None,
+    ) -> None:
+        if workers is not None and workers < 1:
+            raise ValueError(f"workers must be at least 1, not {workers}")
+        self._settings: dict[str, Any] = {
+            "workers": workers,
+            "isolation": Rung(isolation) if isolation is not None else None,
+            "require": Rung(require) if require is not None else None,
+            "python": python,
+            "limits": limits,
+            "landlock_abi": landlock_abi,
+        }
+        self._reset()
+
+    def _reset(self) -> None:
+        self._pool: Pool | None = None
+        self._closed = False
+        self._opening = threading.Lock()
+        self._pid = os.getpid()
+        self._isolation: Isolation | None = None
+        _ENGINES.add(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self._settings
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._settings = state
+        self._reset()
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Engine:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await asyncio.to_thread(self.close)
+
+    def _open(self) -> Pool:
+        if self._closed:
+            raise EngineClosed
+        pool = self._pool
+        if pool is None:
+            with self._opening:
+                if self._pool is None:
+                    settings = self._settings
+                    python, abi = settings["python"] or sys.executable, settings["landlock_abi"]
+                    rung = choose_rung(settings["isolation"], settings["require"], python=python, landlock_abi=abi)
+                    maker = make_lane_maker(rung, python=python, landlock_abi=abi)
+                    self._pool = Pool(workers=self.workers, limits=settings["limits"], make_lane=maker)
+                    self._finalizer = weakref.finalize(self, _close_pool, self._pool, self._pid)
+                pool = self._pool
+        return pool
+
+    @property
+    def workers(self) -> int:
+        """How many programs run at once."""
+        return self._settings["workers"] or count_cores()
+
+    @property
+    def limits(self) -> Limits:
+        """The limits of jobs that don't bring their own."""
+        limits: Limits = self._settings["limits"]
+        return limits
+
+    @property
+    def isolation(self) -> Isolation:
+        """The guards in force on this host; runs one small program the first time."""
+        if self._isolation is None:
+            self._isolation = self.run("").isolation
+        return self._isolation
+
+    def submit(self, job: Runnable) -> Run:
+        """Queue one job; the future gives its Execution. Its `cancel` works on running jobs too."""
+        run = Run((as_job(job),))
+        self._open().submit(run)
+        return run
+
+    def submit_pair(self, candidate: Job, grader: Job) -> Run:
+        """Queue two jobs that run at once in two jails, joined by a stream socket: the future gives both Executions."""
+        run = Run((as_job(candidate), as_job(grader)))
+        self._open().submit(run)
+        return run
+
+    def run(
+        self, program: Runnable, *, stdin: bytes = b"", argv: tuple[str, ...] = (), limits: Limits | None = None, collect: tuple[str, ...] = ()
+    ) -> Execution:
+        """Run one program and wait. The keywords replace the job's own fields. Raises EngineError for our faults only."""
+        result: Execution = _wait(self.submit(_with(program, stdin, argv, limits, collect)))
+        return result
+
+    def run_pair(self, candidate: Job, grader: Job) -> tuple[Execution, Execution]:
+        """`submit_pair` and wait."""
+        result: tuple[Execution, Execution] = _wait(self.submit_pair(candidate, grader))
+        return result
+
+    def map(self, jobs: Iterable[Runnable]) -> Iterator[Execution]:
+        """Run many, results in the order of the jobs. Raises EngineError at the job that our fault prevented."""
+        waiting: deque[Run] = deque()
+        try:
+            for job in jobs:
+                waiting.append(self.submit(job))
+                if len(waiting) >= self._window:
+                    yield _wait(waiting.popleft())
+            while waiting:
+                yield _wait(waiting.popleft())
+        finally:
+            for run in waiting:
+                run.cancel()
+
+    def stream(self, jobs: Iterable[Runnable]) -> Iterator[Finished]:
+        """Run many, results as they finish. Our faults come as results, so that one doesn't cost the rest."""
+        done: queue.SimpleQueue[tuple[int, Run]] = queue.SimpleQueue()
+        flying: dict[int, Run] = {}
+        try:
+            for index, job in enumerate(jobs):
+                self._launch(index, job, flying, done.put)
+                if len(flying) >= self._window:
+                    yield _land(done.get(), flying)
+            while flying:
+                yield _land(done.get(), flying)
+        finally:
+            for run in flying.values():
+                run.cancel()
+
+    async def arun(
+        self, program: Runnable, *, stdin: bytes = b"", argv: tuple[str, ...] = (), limits: Limits | None = None, collect: tuple[str, ...] = ()
+    ) -> Execution:
+        """`run` for asyncio; cancelling the task ends the program."""
+        result: Execution = await asyncio.wrap_future(self.submit(_with(program, stdin, argv, limits, collect)))
+        return result
+
+    async def arun_pair(self, candidate: Job, grader: Job) -> tuple[Execution, Execution]:
+        """`run_pair` for asyncio."""
+        result: tuple[Execution, Execution] = await asyncio.wrap_future(self.submit_pair(candidate, grader))
+        return result
+
+    async def amap(self, jobs: Iterable[Runnable]) -> AsyncIterator[Execution]:
+        """`map` for asyncio."""
+        waiting: deque[Run] = deque()
+        try:
+            for job in jobs:
+                waiting.append(self.submit(job))
+                if len(waiting) >= self._window:
+                    yield await asyncio.wrap_future(waiting.popleft())
+            while waiting:
+                yield await asyncio.wrap_future(waiting.popleft())
+        finally:
+            for run in waiting:
+                run.cancel()
+
+    async def astream(self, jobs: Iterable[Runnable]) -> AsyncIterator[Finished]:
+        """`stream` for asyncio."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Queue[tuple[int, Run]] = asyncio.Queue()
+        flying: dict[int, Run] = {}
+
+        def put(item: tuple[int, Run]) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(done.put_nowait, item)
+
+        try:
+            for index, job in enumerate(jobs):
+                self._launch(index, job, flying, put)
+                if len(flying) >= self._window:
+                    yield _land(await done.get(), flying)
+            while flying:
+                yield _land(await done.get(), flying)
+        finally:
+            for run in flying.values():
+                run.cancel()
+
+    def stats(self) -> EngineStats:
+        """Counts since the engine was made."""
+        if self._pool is None:
+            return EngineStats(workers=self.workers, finished=0, running=0, waiting=0, restarts=0, faults=0)
+        return self._pool.stats()
+
+    def close(self) -> None:
+        """Cancel what waits, end what runs, and leave no process behind. Safe to call twice."""
+        self._closed = True
+        if self._pool is not None:
+            self._finalizer()
+            self._pool = None
+
+    @property
+    def _window(self) -> int:
+        return 2 * self.workers + 2
+
+    def _launch(self, index: int, job: Runnable, flying: dict[int, Run], put: Any) -> None:
+        run = self.submit(job)
+        flying[index] = run
+        run.add_done_callback(lambda finished: put((index, finished)))
+
+
+_ENGINES: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+def _forget_parent() -> None:
+    """In a forked child: engines start afresh, and no inherited descriptor keeps the parent's wardens alive."""
+    for engine in list(_ENGINES):
+        if engine._pool is not None:
+            engine._finalizer.detach()
+            engine._pool.abandon()
+        closed = engine._closed
+        engine._reset()
+        engine._closed = closed
+
+
+os.register_at_fork(after_in_child=_forget_parent)
+
+
+def _close_pool(pool: Pool, pid: int) -> None:
+    if os.getpid() == pid:
+        pool.close()
+
+
+def _wait(run: Run) -> Any:
+    try:
+        return run.result()
+    except BaseException:
+        run.cancel()
+        raise
+
+
+def _land(item: tuple[int, Run], flying: dict[int, Run]) -> Finished:
+    index, run = item
+    del flying[index]
+    error = run.exception()
+    if error is None:
+        return Finished(index=index, execution=run.result())
+    if isinstance(error, EngineError):
+        return Finished(index=index, fault=error)
+    raise error
+
+
+def _with(program: Runnable, stdin: bytes, argv: tuple[str, ...], limits: Limits | None, collect: tuple[str, ...]) -> Job:
+    job = as_job(program)
+    if not (stdin or argv or limits or collect):
+        return job
+    return msgspec.structs.replace(
+        job, stdin=stdin or job.stdin, argv=argv or job.argv, limits=limits or job.limits, collect=collect or job.collect
+    )

@@ -1,0 +1,28 @@
+"""The guest module of an ordinary run: the source is executed as `__main__`, the way `python main.py` would.
+
+The source lies beside its files as `main.py`, so that tracebacks, `inspect` and `multiprocessing` find it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import types
+
+from groundrun.engine.guest.job import GuestJob
+
+NAME = "main.py"
+
+
+def main(job: GuestJob) -> None:
+    """Run the job's source as the main program; what it raises passes through."""
+    path = os.path.join(os.getcwd(), NAME)
+    with open(path, "wb") as file:
+        file.write(job.source.encode("utf-8", "surrogatepass"))
+    module = types.ModuleType("__main__")
+    module.__dict__.update(__file__=path, __builtins__=__builtins__)
+    sys.modules["__main__"] = module
+    sys.argv = [path, *job.argv]
+    sys.path.insert(0, os.path.dirname(path))
+    code = compile(job.source, path, "exec", dont_inherit=True)
+    exec(code, module.__dict__)

@@ -1,0 +1,217 @@
+"""The function server: runs the candidate's source and then calls what the grader asks for. It lives in the candidate's own process.
+
+So nothing here guards anything. A candidate can rewrite this module, answer in its place, or write junk on the channel: it can
+only fail itself, because it is never told what the right answer is and the grader believes nothing but decoded values.
+
+Wire format, on a connected stream socket. A frame is a length (u32, little endian) and that many bytes: one message of `transport`.
+The server speaks first, then only when asked; one answer to each request, in turn, with the request's sequence number.
+
+Request: `(sequence, operation, target, arguments, keywords, watched, flags)`
+
+* operation: `call`, `get` (an attribute), `iter`, `next`, `len`, `item`, `contains`, `str`, `repr`
+* target: None is the entry point, a number a handle that this server gave out
+* watched: positions (int) and names (str) of arguments whose mutable parts are to come back
+* flags: DRAIN: iterators of the result cross as their items; INSPECT: say which arguments were touched
+
+Answer: `(sequence, status, value, stdout, extra)`
+
+* `ready` (sequence 0): value is whether the entry point exists
+* `value`: the result. extra is `((n, copy), ...)` for watched arguments, where the n-th numbered object of the request is now like
+  `copy`, and the objects themselves appear in the answer as GIVEN n; or, with INSPECT, the positions of the arguments that were mutated
+  or that are part of the result
+* `raised`: value is `(names of the type and its bases, args, message, line of the source)`
+* `stop`: `next` found the end
+* `uncrossable`: value is the reason
+
+stdout is what the call wrote to `sys.stdout`; what is written to descriptor 1 itself stays there.
+"""
+
+from __future__ import annotations
+
+import io
+import linecache
+import os
+import sys
+import types
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from groundrun.engine.guest.decoding import decode_numbered
+from groundrun.engine.guest.job import GuestJob
+from groundrun.engine.guest.mutation import find_mutable
+from groundrun.engine.guest.transport import EncodeError, encode, receive_frame, send_frame
+
+NAME, FILE = "candidate", "<candidate>"
+DRAIN, INSPECT = 1, 2
+MESSAGE_LENGTH = 10_000
+CAPTURED_BYTES = 1 << 20  # of one call; more goes to descriptor 1, where the run's output limit counts it
+
+
+def main(job: GuestJob) -> None:
+    """Execute the source under a name other than `__main__`, then serve until the grader closes the channel."""
+    output = _Output()
+    module = types.ModuleType(NAME)
+    module.__file__ = FILE
+    sys.modules[NAME] = module
+    sys.argv = [NAME]
+    sys.path.insert(0, os.getcwd())
+    linecache.cache[FILE] = (len(job.source), None, job.source.splitlines(keepends=True), FILE)
+    sys.stdout = output.stream
+    try:
+        exec(compile(job.source, FILE, "exec", dont_inherit=True), module.__dict__)
+    finally:
+        output.spill()
+    name = job.entry_point or ""
+    server = _Server(job.channel, module.__dict__.get(name), output)
+    server.answer((0, "ready", name in module.__dict__, b"", ()))
+    server.serve()
+
+
+class _Output:
+    """What is written to `sys.stdout` while a call runs."""
+
+    def __init__(self) -> None:
+        self._buffer = _Buffer()
+        self.stream = io.TextIOWrapper(self._buffer, encoding="utf-8", errors="surrogatepass", newline="\n")
+
+    def take(self) -> bytes:
+        """What was written since the last time; nothing when the program closed the stream."""
+        try:
+            self.stream.flush()
+            return self._buffer.take() if self._buffer.tell() else b""
+        except ValueError:
+            return b""
+
+    def spill(self) -> None:
+        """Pass on what was written to descriptor 1."""
+        _write_out(self.take())
+
+
+class _Buffer(io.BytesIO):
+    def write(self, data: Any) -> int:
+        if self.tell() + len(data) > CAPTURED_BYTES:
+            _write_out(self.take() + bytes(data))
+            return len(data)
+        return super().write(data)
+
+    def take(self) -> bytes:
+        data = self.getvalue()
+        self.seek(0)
+        self.truncate()
+        return data
+
+
+def _write_out(data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(1, view) :]
+
+
+class _Server:
+    """The candidate's objects by handle, and the channel on which they are asked for."""
+
+    def __init__(self, channel: int, entry: Any, output: _Output) -> None:
+        self._channel, self._entry, self._output = channel, entry, output
+        self._kept: list[object] = []
+        self._numbers: dict[int, int] = {}
+
+    def serve(self) -> NoReturn:
+        while True:
+            data = receive_frame(self._channel)
+            if data is None:
+                _leave()
+            request, numbered = decode_numbered(data, restore=self._restore)
+            self._handle(request, numbered)
+
+    def answer(self, answer: tuple[object, ...], given: dict[int, int] | None = None, *, drain: bool = False) -> None:
+        data = encode(answer, keep=self._keep, drain=drain, given=given)
+        try:
+            send_frame(self._channel, data)
+        except OSError:
+            _leave()
+
+    def _keep(self, item: object) -> tuple[int, str]:
+        number = self._numbers.get(id(item))
+        if number is None:
+            number = self._numbers[id(item)] = len(self._kept)
+            self._kept.append(item)
+        return number, type(item).__name__
+
+    def _restore(self, number: int, name: str) -> object:
+        return self._kept[number]
+
+    def _handle(self, request: Any, numbered: list[object]) -> None:
+        sequence, operation, number, arguments, keywords, watched, flags = request
+        target = self._entry if number is None else self._kept[number]
+        places = {**dict(enumerate(arguments)), **keywords}
+        given: dict[int, int] = {}
+        before: dict[object, bytes | None] = {}
+        if watched:
+            mutable = find_mutable([places[place] for place in watched if place in places])
+            given = {id(item): place for place, item in enumerate(numbered) if id(item) in mutable}
+        if flags & INSPECT:
+            before = {place: self._picture(value) for place, value in places.items()}
+        try:
+            result = _OPERATIONS[operation](target, arguments, keywords)
+            if flags & INSPECT:
+                extra: tuple[object, ...] = self._touched(places, before, result)
+            else:
+                extra = tuple((place, numbered[place].copy()) for place in given.values())  # type: ignore[attr-defined]
+            self.answer((sequence, "value", result, self._output.take(), extra), given, drain=bool(flags & DRAIN))
+        except EncodeError as error:
+            self.answer((sequence, "uncrossable", str(error), self._output.take(), ()))
+        except BaseException as error:
+            if operation == "next" and isinstance(error, StopIteration):
+                self.answer((sequence, "stop", None, self._output.take(), ()))
+            else:
+                self.answer((sequence, "raised", _describe(error), self._output.take(), ()))
+
+    def _picture(self, value: object) -> bytes | None:
+        try:
+            return encode(value, keep=self._keep, drain=False)
+        except EncodeError:
+            return None
+
+    def _touched(self, places: dict[object, Any], before: dict[object, bytes | None], result: object) -> tuple[object, ...]:
+        held = find_mutable(result)
+        return tuple(
+            place
+            for place, value in places.items()
+            if self._picture(value) != before[place] or not held.keys().isdisjoint(find_mutable(value))
+        )
+
+
+def _leave() -> NoReturn:
+    """The grader is done. Threads and exit handlers of the candidate have nothing left to say."""
+    os._exit(0)
+
+
+def _describe(error: BaseException) -> tuple[object, ...]:
+    """What of an exception crosses: plain arguments or none, and a message."""
+    names = tuple(f"{base.__module__}.{base.__qualname__}" for base in type(error).__mro__)
+    try:
+        message = str(error)[:MESSAGE_LENGTH]
+        encode(error.args)
+        arguments: tuple[object, ...] = error.args
+    except Exception as trouble:
+        message = f"(its text raised {type(trouble).__name__})" if not isinstance(trouble, EncodeError) else message
+        arguments = (message,)
+    line, step = None, error.__traceback__
+    while step is not None:
+        if step.tb_frame.f_code.co_filename == FILE:
+            line = step.tb_lineno
+        step = step.tb_next
+    return names, arguments, message, line
+
+
+_OPERATIONS: dict[str, Callable[[Any, tuple[Any, ...], dict[str, Any]], object]] = {
+    "call": lambda target, arguments, keywords: target(*arguments, **keywords),
+    "get": lambda target, arguments, keywords: getattr(target, arguments[0]),
+    "iter": lambda target, arguments, keywords: iter(target),
+    "next": lambda target, arguments, keywords: next(target),
+    "len": lambda target, arguments, keywords: len(target),
+    "item": lambda target, arguments, keywords: target[arguments[0]],
+    "contains": lambda target, arguments, keywords: arguments[0] in target,
+    "str": lambda target, arguments, keywords: str(target),
+    "repr": lambda target, arguments, keywords: repr(target),
+}

@@ -1,0 +1,131 @@
+"""The zygote: a warm interpreter that is forked once per run and never sees a job.
+
+It receives an order (limits, descriptors and the name of a guest module, all from the warden), forks, and waits for the child.
+The child enters its slot (see native/guest.c), and only then reads the job from its own descriptor: a zygote that read jobs
+would leave their bytes in the memory of every later child.
+
+Warm means: whatever each child would do again (first compile, first traceback, first import of the guests) was done once, and the
+garbage collector was told to leave it alone, so that a child touches few pages.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import importlib
+import json
+import os
+import sys
+from typing import Any, NoReturn
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+CONTROL = 3
+FIRST_CGROUP = 4
+
+
+def main() -> NoReturn:
+    """Serve until the warden goes. The only argument is the policy as JSON; see engine/warden.py."""
+    policy = json.loads(sys.argv[1])
+    sys.argv[:] = ["groundrun"]
+    library = ctypes.CDLL(policy["library"])
+    library.gr_enter.restype = ctypes.c_void_p
+    cgroups = (ctypes.c_int * 8)(*range(FIRST_CGROUP, FIRST_CGROUP + policy["cgroups"]))
+    library.gr_open(CONTROL, policy["namespaces"], cgroups, policy["cgroups"], policy["self_pid"])
+    sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry) != HERE]
+    boot = _load_boot(policy["roots"])
+    modules = {name: boot.load(name) for name in policy["guests"]}
+    _warm_up()
+    problem = _set_guards(library, policy)
+    if problem:
+        library.gr_refuse(problem[0], problem[1].encode())
+        os._exit(1)
+    gc.collect()
+    gc.freeze()
+    library.gr_ready()
+    _serve(library, boot, modules, policy["work"])
+
+
+def _load_boot(roots: dict[str, str]) -> Any:
+    """Import boot under its real name, with the empty parent packages that it makes itself."""
+    spec = importlib.util.spec_from_file_location("groundrun_boot", os.path.join(HERE, "boot.py"))
+    assert spec is not None and spec.loader is not None
+    first = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(first)
+    first.install_stubs(roots)
+    return importlib.import_module("groundrun.engine.guest.boot")
+
+
+def _warm_up() -> None:
+    import io
+    import traceback
+
+    try:
+        exec(compile("class C:\n  x: int = 1\ndef f(a, *b, **c):\n  return [i for i in b if i]\nf(1, 2)\n1 / 0\n", "warm", "exec"), {})
+    except ZeroDivisionError as error:
+        "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    io.TextIOWrapper(io.BytesIO(b"x"), encoding="utf-8").read()
+    print(end="", flush=True)
+
+
+def _set_guards(library: Any, policy: dict[str, Any]) -> tuple[int, str] | None:
+    """Landlock ruleset and seccomp filters; what failed, or None."""
+    attributes = bytes.fromhex(policy["ruleset"])
+    if (result := library.gr_make_ruleset(attributes, len(attributes))) < 0:
+        return -result, "making the landlock ruleset"
+    for path, access in policy["rules"]:
+        if (result := library.gr_add_rule(path.encode("utf-8", "surrogateescape"), ctypes.c_uint64(access))) < 0:
+            return -result, f"allowing {path}"
+    for may_fork, tail in enumerate(policy["tails"]):
+        data = bytes.fromhex(tail)
+        if (result := library.gr_set_tail(may_fork, data, len(data) // 8)) < 0:
+            return -result, "keeping the seccomp filter"
+    base = bytes.fromhex(policy["filter"])
+    if (result := library.gr_install(base, len(base) // 8)) < 0:
+        return -result, "installing the seccomp filter"
+    return None
+
+
+def _serve(library: Any, boot: Any, modules: dict[str, Any], work: str) -> NoReturn:
+    guest = ctypes.create_string_buffer(96)
+    place = work.encode()
+    while True:
+        got = library.gr_wait(guest)
+        if got <= 0:
+            os._exit(0 if got == 0 else 1)
+        if got == 2:
+            continue
+        name = guest.value.decode()
+        if name not in modules:
+            modules[name] = boot.load(name)
+            gc.collect()
+            gc.freeze()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            library.gr_fork_failed(error.errno)
+            continue
+        if pid == 0:
+            _become(library, boot, modules[name], place)
+        library.gr_reap(pid)
+
+
+def _become(library: Any, boot: Any, module: Any, work: bytes) -> NoReturn:
+    """In the child: enter the slot, then read the job and run it."""
+    channel = ctypes.c_int(-1)
+    region = library.gr_enter(ctypes.byref(channel), work)
+    job_module = sys.modules["groundrun.engine.guest.job"]
+
+    def write(offset: int, data: bytes) -> None:
+        ctypes.memmove(region + offset, data, len(data))
+
+    job = job_module.decode_job(boot.read_all(4), channel=channel.value, write=write)
+    os.close(4)
+    job_module.lay_out(job.files)
+    boot.forget_guests()
+    os._exit(boot.run(module, job))
+
+
+if __name__ == "__main__":
+    import importlib.util
+
+    main()

@@ -1,0 +1,173 @@
+"""What this host allows: cores, landlock, rungs; and the lanes that follow from them.
+
+A rung is not believed but tried: a lane of it is started and runs an empty program. The answer is kept for the process.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from functools import cache
+from pathlib import Path
+
+import msgspec
+
+from groundrun.engine.bare import BareLane
+from groundrun.engine.cgroups import Delegation, find_delegation
+from groundrun.engine.interpreter import Interpreter, describe_interpreter, find_unreachable, find_unreadable
+from groundrun.engine.lane import Lane
+from groundrun.engine.pool import MakeLane
+from groundrun.engine.warden import NATIVE, Setup, WardenLane, memory_guard
+from groundrun.errors import EngineError, HostRefused, NativeMissing, RungUnavailable, RuntimeUnreachable
+from groundrun.records import Isolation, Rung
+
+_MAP_NEEDED = 1_000_000_000 + (1 << 30)
+_ALLOW_NAMESPACES = (
+    "allow user namespaces (sysctl kernel.unprivileged_userns_clone=1; in Docker --security-opt seccomp=unconfined or --privileged)"
+)
+
+
+def count_cores() -> int:
+    """Cores that affinity and the cgroup's CPU quota really give, at least 1."""
+    cores = len(os.sched_getaffinity(0))
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        if quota != "max":
+            cores = min(cores, int(quota) // int(period))
+    except (OSError, ValueError):
+        pass
+    return max(cores, 1)
+
+
+@cache
+def probe_landlock() -> int:
+    """The version of landlock's interface that the kernel has, 0 for none."""
+    library = _library()
+    return max(int(library.gr_landlock_abi()), 0)
+
+
+def _library() -> ctypes.CDLL:
+    path = NATIVE / "guest.so"
+    if not path.exists() or not (NATIVE / "warden").exists():
+        raise NativeMissing(str(NATIVE))
+    return ctypes.CDLL(str(path))
+
+
+def choose_rung(isolation: Rung | None, require: Rung | None, *, python: str, landlock_abi: int | None) -> Rung:
+    """The rung to use: the one asked for, or the best that works, never `none` by itself.
+
+    Raises RungUnavailable, naming what is refused and how to allow it, and NativeMissing when nothing was compiled.
+    """
+    wanted = isolation or require
+    if require is not None and isolation is not None and _strength(isolation) < _strength(require):
+        raise RungUnavailable(require.value, f"isolation '{isolation.value}' was asked for", "ask for one or the other")
+    if wanted is Rung.NONE:
+        return Rung.NONE
+    if wanted is not None:
+        try_rung(wanted, python=python, landlock_abi=landlock_abi)
+        return wanted
+    try:
+        try_rung(Rung.NAMESPACES, python=python, landlock_abi=landlock_abi)
+    except RungUnavailable:
+        try_rung(Rung.LANDLOCK, python=python, landlock_abi=landlock_abi)
+        return Rung.LANDLOCK
+    return Rung.NAMESPACES
+
+
+def make_lane_maker(rung: Rung, *, python: str, landlock_abi: int | None) -> MakeLane:
+    """A function that makes lanes of that rung: its argument is the lane's name, `program` or `grader`."""
+    if rung is Rung.NONE:
+        return lambda _: BareLane(python)
+    setup = make_setup(rung, python=python, landlock_abi=landlock_abi)
+    grader = msgspec.structs.replace(setup, guests=("groundrun.judging.guest.grader",))
+    return lambda name: WardenLane(grader if name == "grader" else setup)
+
+
+def try_rung(rung: Rung, *, python: str, landlock_abi: int | None) -> Isolation:
+    """Start a lane of that rung and end it again: the guards it would have. Raises HostRefused and kin, with the reason."""
+    refusal = _try(os.getpid(), rung, python, landlock_abi)
+    if isinstance(refusal, Exception):
+        raise refusal
+    return refusal
+
+
+@cache
+def _try(pid: int, rung: Rung, python: str, landlock_abi: int | None) -> Isolation | HostRefused | EngineError:
+    try:
+        lane: Lane = WardenLane(make_setup(rung, python=python, landlock_abi=landlock_abi))
+        lane.close()
+    except (HostRefused, EngineError) as error:
+        return error
+    return lane.isolation
+
+
+def make_setup(rung: Rung, *, python: str, landlock_abi: int | None) -> Setup:
+    """Everything that lanes of that rung have in common on this host. Raises HostRefused and kin."""
+    abi = probe_landlock()
+    if landlock_abi is not None:
+        abi = min(abi, landlock_abi)
+    if abi < 1:
+        raise RungUnavailable(rung.value, "the kernel has no landlock", "boot with lsm=landlock,… on Linux 5.13 or later, or ask for 'none'")
+    interpreter = describe_interpreter(python)
+    delegation = find_delegation()
+    private, why_not = _private_uid(rung, interpreter)
+    missing = _missing(rung, abi, delegation, why_not)
+    isolation = Isolation(
+        rung=rung, memory_guard=memory_guard(delegation), cpu_guard=delegation.cpu_source, landlock_abi=abi, missing=missing
+    )
+    return Setup(
+        rung=rung, interpreter=interpreter, delegation=delegation, landlock_abi=abi, private_uid=private, isolation=isolation
+    )
+
+
+def _private_uid(rung: Rung, interpreter: Interpreter) -> tuple[bool, str]:
+    """Whether programs can have a uid of their own, and if not, why."""
+    if os.geteuid() != 0:
+        return False, "programs run under the user's own uid"
+    if not _maps_high_uids():
+        return False, "this container maps too few uids for a private one"
+    if rung is Rung.NAMESPACES:
+        if blocked := find_unreadable(interpreter):
+            raise RuntimeUnreachable(*blocked)
+        return True, ""
+    if blocked := find_unreachable(interpreter):
+        return False, f"programs run under the user's own uid, because {blocked[0]} can't be passed by another: {blocked[1]}"
+    return True, ""
+
+
+def _maps_high_uids() -> bool:
+    try:
+        lines = Path("/proc/self/uid_map").read_text().splitlines()
+    except OSError:
+        return False
+    return any(int(start) == 0 and int(count) > _MAP_NEEDED for start, _, count in (line.split() for line in lines))
+
+
+def _missing(rung: Rung, abi: int, delegation: Delegation, why_not_private: str) -> tuple[str, ...]:
+    """In sentences, the guards that this rung or host can't give."""
+    lacks = []
+    if not delegation.memory:
+        lacks.append("total memory: no memory cgroup is delegated, so each process is bounded alone")
+    if not delegation.cpu:
+        lacks.append("processor time of children that nobody waits for: no cgroup is delegated; fork is refused unless Limits.processes asks for it")
+    if rung is Rung.LANDLOCK:
+        lacks.append("disk: bytes are measured every 50 ms instead of capped, inodes are not bounded")
+        lacks.append("names and sizes of files outside can be seen by stat")
+        if why_not_private:
+            lacks.append(f"private uid: {why_not_private}")
+        if abi < 6:
+            lacks.append("landlock older than 6: signals and unix sockets are refused by seccomp alone")
+    return tuple(lacks)
+
+
+def _strength(rung: Rung) -> int:
+    return [Rung.NONE, Rung.LANDLOCK, Rung.NAMESPACES].index(rung)
+
+
+def default_python() -> str:
+    """The interpreter that programs run under unless told otherwise: the present one."""
+    return sys.executable
+
+
+

@@ -1,0 +1,52 @@
+"""A job: one program with everything that one run of it needs, checked before it goes anywhere."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+import msgspec
+
+from groundrun.errors import UsageError
+from groundrun.records import Limits, Program
+
+PROGRAM_GUEST = "groundrun.engine.guest.program"
+MAX_COLLECTED = 256
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """What to run. `collect` names files below the working folder that come back in `Execution.files`.
+
+    `guest` is the module that carries the job out inside the jail; `payload` is handed to it and is opaque to the engine.
+    `limits` None means the engine's own.
+    """
+
+    program: Program
+    stdin: bytes = b""
+    argv: tuple[str, ...] = ()
+    limits: Limits | None = None
+    collect: tuple[str, ...] = ()
+    guest: str = PROGRAM_GUEST
+    payload: bytes = b""
+
+
+def as_job(what: Program | Job | str) -> Job:
+    """The job that `what` stands for: a job itself, a program, or the source of a Python program. Raises UsageError on bad input."""
+    if isinstance(what, str):
+        what = Program(what)
+    job = Job(program=what) if isinstance(what, Program) else what
+    if job.program.language != "python":
+        raise UsageError(f"language {job.program.language!r} is not supported yet: only 'python' is")
+    for path in (*job.program.files, *job.collect):
+        _check_path(path)
+    if len(job.collect) > MAX_COLLECTED:
+        raise UsageError(f"collect names {len(job.collect)} files, at most {MAX_COLLECTED} come back: collect fewer, or an archive")
+    for argument in job.argv:
+        if "\0" in argument:
+            raise UsageError("argv holds a NUL character, which no program can receive")
+    return job
+
+
+def _check_path(path: str) -> None:
+    parts = PurePosixPath(path).parts
+    if not parts or path.startswith("/") or ".." in parts or "\0" in path or "\n" in path or len(path) > 1024:
+        raise UsageError(f"{path!r} is not a relative path below the working folder")

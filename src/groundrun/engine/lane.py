@@ -1,0 +1,57 @@
+"""What a worker drives: one place where one program at a time runs, whatever the rung."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from groundrun.engine.classification import KernelFacts, classify
+from groundrun.engine.exchange import Exchange, read_output
+from groundrun.engine.job import Job
+from groundrun.records import Cost, Execution, Isolation, Limits
+
+
+class Lane(Protocol):
+    """One run at a time: `begin`, then `finish`. Any EngineError means that the lane must be closed and replaced."""
+
+    @property
+    def isolation(self) -> Isolation:
+        """The guards in force."""
+
+    def begin(self, job: Job, limits: Limits, exchange: Exchange, channel: int) -> None:
+        """Start a run. `channel` is a descriptor for the guest, or -1; the caller keeps its own copy."""
+
+    def finish(self) -> KernelFacts:
+        """Wait for the run to end and for everything in its slot to be dead."""
+
+    def cancel(self, grace_s: float = 0.0) -> None:
+        """End the present run unless it ends by itself within the grace; from any thread; no effect when nothing runs."""
+
+    def close(self) -> None:
+        """End everything that the lane started."""
+
+    def abandon(self) -> None:
+        """Close this process's descriptors only: called in a forked child, which owns none of the processes."""
+
+
+def gather(job: Job, limits: Limits, exchange: Exchange, facts: KernelFacts, isolation: Isolation) -> Execution:
+    """The execution that a finished run amounts to."""
+    ending = exchange.read_ending()
+    stdout, out_size = read_output(exchange.stdout, limits.output_bytes)
+    stderr, err_size = read_output(exchange.stderr, limits.output_bytes)
+    status = facts.wait_status
+    code = status >> 8 & 0xFF if status & 0x7F == 0 else None
+    number = status & 0x7F or None
+    cost = Cost(cpu_s=facts.cpu_s, wall_s=facts.wall_s, cpu_source=facts.cpu_source, memory_peak_bytes=facts.memory_peak_bytes)
+    return Execution(
+        outcome=classify(facts, ending, limits=limits, written=max(out_size, err_size)),
+        isolation=isolation,
+        cost=cost,
+        exit_code=code,
+        signal=number,
+        stdout=stdout,
+        stderr=stderr,
+        exception=ending.exception,
+        truncated=max(out_size, err_size) > limits.output_bytes,
+        files=exchange.read_files(),
+        report=exchange.read_report(),
+    )

@@ -1,0 +1,368 @@
+/* One run after another: order the zygote, watch the clock and the processor time, kill, count, answer.
+ *
+ * At rung namespaces this is pid 1 of the worker's jail; at rung landlock it is the warden itself. It never reads a job's bytes:
+ * descriptors pass through. The host's end of the socket closing means that nobody waits: everything ends. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "io.h"
+#include "warden.h"
+#include "wire.h"
+
+#define MILLISECOND 1000000u
+#define DISK_PERIOD (50 * MILLISECOND)
+#define FINEST_LOOK (2 * MILLISECOND)  /* how closely processor time is watched near its limit */
+#define NOTHING_HEARD (60000 * MILLISECOND) /* a zygote that neither starts nor refuses a child for so long is broken */
+
+static const struct policy *policy;
+static struct guards *guards;
+static struct slot slot = {.pidfd = -1, .control = -1};
+static int zygote_socket = -1;
+static pid_t zygote;
+static char folder[4096];
+static uint64_t memory_limit_now, pids_limit_now;
+static long cores = 1;
+
+/* What is known of the run in progress. */
+struct run {
+    struct request request;
+    uint64_t started, cpu_before, cpu_at_end, deadline, ended;
+    uint32_t ended_by;
+    pid_t child;
+    int over, wait_status;
+    const char *unsafe;
+    int error;
+    char text[TEXT];
+};
+
+static void give_capabilities(void) {
+    struct __user_cap_header_struct head = {_LINUX_CAPABILITY_VERSION_3, 0};
+    struct __user_cap_data_struct data[2];
+    const int kept[] = {CAP_SYS_ADMIN, CAP_SYS_CHROOT, CAP_SETPCAP};
+    if (syscall(SYS_capget, &head, data)) _exit(126);
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++) data[0].inheritable |= 1u << kept[i];
+    if (syscall(SYS_capset, &head, data)) _exit(126);
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
+        if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, kept[i], 0, 0)) _exit(126);
+}
+
+/* Start the zygote with descriptors 3 = its control socket, 4... = the cgroups' procs files. */
+static void start_zygote(void) {
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends)) fail("making a socket for the zygote");
+    zygote = fork();
+    if (zygote < 0) fail("forking the zygote");
+    if (zygote == 0) {
+        int null = open("/dev/null", O_RDWR | O_CLOEXEC), at = 4;
+        int kept[MAX_CGROUPS];
+        for (int i = 0; i < guards->procs_count; i++) kept[i] = fcntl(guards->procs[i], F_DUPFD, 64);
+        int control = fcntl(ends[1], F_DUPFD, 64);
+        dup2(null, 0);
+        dup2(null, 1);
+        dup2(null, 2);
+        dup2(control, 3);
+        for (int i = 0; i < guards->procs_count; i++) dup2(kept[i], at++);
+        syscall(SYS_close_range, at, ~0u, 0);
+        setsid();
+        prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+        if (policy->namespaces) give_capabilities();
+        signal(SIGPIPE, SIG_DFL);
+        execve(policy->zygote[0], policy->zygote, policy->environment);
+        struct notice notice = {.version = VERSION, .kind = NOTICE_FAILED, .error = errno};
+        snprintf(notice.text, sizeof notice.text, "executing %s", policy->zygote[0]);
+        send_message(3, &notice, sizeof notice, NULL, 0);
+        _exit(127);
+    }
+    close(ends[1]);
+    zygote_socket = ends[0];
+}
+
+static void await_zygote(struct reply *ready) {
+    struct notice notice;
+    int none[MAX_FDS];
+    if (receive_message(zygote_socket, &notice, sizeof notice, none) < 0) {
+        int status = 0;
+        waitpid(zygote, &status, 0);
+        errno = 0;
+        fail("the interpreter ended before it was ready (wait status %d)", status);
+    }
+    errno = notice.error;
+    if (notice.kind != NOTICE_READY) fail("%s", notice.text);
+    ready->baseline = notice.value;
+}
+
+/* Rung landlock: nothing of ours may stay, whatever the reason to end. */
+static void remove_everything(void) {
+    if (zygote > 0) kill(zygote, SIGKILL);
+    kill_family(0, policy->uid, 1, 0);
+    wipe_folder(folder);
+    rmdir(policy->folder);
+    remove_cgroups();
+}
+
+static void end_everything(void) __attribute__((noreturn));
+static void end_everything(void) {
+    end_slot(&slot);
+    if (!policy->namespaces) remove_everything();
+    _exit(0); /* as pid 1 of the jail: the kernel kills the rest */
+}
+
+static uint64_t slot_cpu(const struct run *run) {
+    if (guards->cpu >= 0) return cpu_used(guards) - run->cpu_before;
+    struct timespec used;
+    if (run->child <= 0 || clock_gettime((clockid_t)((~(unsigned)run->child << 3) | 2), &used)) return 0;
+    return (uint64_t)used.tv_sec * 1000000000u + (uint64_t)used.tv_nsec;
+}
+
+static void kill_run(struct run *run, uint32_t why) {
+    if (run->ended_by == BY_ITSELF) run->ended_by = why;
+    if (policy->namespaces) {
+        if (slot.init > 0) kill(slot.init, SIGKILL);
+        /* a child that has not entered its slot yet dies on the way in, or is killed by the zygote's own pid */
+        if (run->child > 0) kill(run->child, SIGKILL);
+    } else if (run->child > 0)
+        kill(run->child, SIGKILL);
+}
+
+static void take_notice(struct run *run) {
+    struct notice notice;
+    int none[MAX_FDS];
+    if (receive_message(zygote_socket, &notice, sizeof notice, none) < 0) {
+        errno = 0;
+        fail("the zygote ended");
+    }
+    switch (notice.kind) {
+        case NOTICE_STARTED:
+            run->child = notice.pid;
+            if (run->ended_by != BY_ITSELF) kill_run(run, run->ended_by);
+            break;
+        case NOTICE_ENDED:
+            run->over = 1;
+            run->wait_status = notice.wait_status;
+            run->cpu_at_end = notice.cpu_ns;
+            break;
+        case NOTICE_FAILED: /* `value` 1: no child follows */
+            run->unsafe = run->text;
+            run->error = notice.error;
+            snprintf(run->text, sizeof run->text, "%.120s", notice.text);
+            if (notice.value) run->over = 1;
+            break;
+        default:
+            errno = EPROTO;
+            fail("the zygote said something unknown");
+    }
+}
+
+static void take_request_while_running(struct run *run) {
+    struct request request;
+    int fds[MAX_FDS], count = receive_message(policy->control, &request, sizeof request, fds);
+    if (count < 0) {
+        kill_run(run, BY_CANCEL);
+        end_everything();
+    }
+    close_all(fds, count);
+    if (request.kind == REQUEST_CANCEL && request.id == run->request.id) {
+        uint64_t deadline = now_ns() + request.grace_ns;
+        if (deadline < run->deadline) {
+            run->deadline = deadline;
+            run->request.grace_ns = 1; /* marks that the deadline is a cancellation */
+        }
+    }
+}
+
+static int timeout_ms(uint64_t until) {
+    uint64_t now = now_ns();
+    if (until <= now) return 0;
+    uint64_t ms = (until - now + MILLISECOND - 1) / MILLISECOND;
+    return ms > 60000 ? 60000 : (int)ms;
+}
+
+static void watch(struct run *run) {
+    uint64_t next_cpu = run->started + run->request.cpu_ns / (uint64_t)cores;
+    uint64_t next_disk = run->started + DISK_PERIOD, heard_by = run->started + NOTHING_HEARD;
+    while (!run->over) {
+        uint64_t now = now_ns(), until = run->deadline;
+        if (run->ended_by != BY_ITSELF || run->unsafe) until = heard_by;
+        else {
+            if (now >= run->deadline) {
+                kill_run(run, run->request.grace_ns == 1 ? BY_CANCEL : BY_WALL);
+                heard_by = now + NOTHING_HEARD;
+                continue;
+            }
+            if (now >= next_cpu) {
+                uint64_t used = slot_cpu(run);
+                if (used >= run->request.cpu_ns) {
+                    kill_run(run, BY_CPU);
+                    heard_by = now + NOTHING_HEARD;
+                    continue;
+                }
+                uint64_t step = (run->request.cpu_ns - used) / (uint64_t)cores;
+                next_cpu = now + (step < FINEST_LOOK ? FINEST_LOOK : step);
+            }
+            if (!policy->namespaces && now >= next_disk) {
+                if (measure_folder(folder, run->request.disk) > run->request.disk) {
+                    kill_run(run, BY_DISK);
+                    heard_by = now + NOTHING_HEARD;
+                    continue;
+                }
+                next_disk = now_ns() + DISK_PERIOD;
+            }
+            if (next_cpu < until) until = next_cpu;
+            if (!policy->namespaces && next_disk < until) until = next_disk;
+        }
+        if (now > heard_by && run->ended_by != BY_ITSELF) {
+            errno = 0;
+            fail("a killed run did not end");
+        }
+        struct pollfd sources[2] = {{.fd = zygote_socket, .events = POLLIN}, {.fd = policy->control, .events = POLLIN}};
+        int ready = poll(sources, 2, timeout_ms(until));
+        if (ready < 0 && errno != EINTR) fail("poll");
+        if (ready <= 0) continue;
+        if (sources[0].revents) take_notice(run);
+        if (!run->over && sources[1].revents) take_request_while_running(run);
+    }
+}
+
+static void set_limit(int fd, uint64_t wanted, uint64_t *now) {
+    char text[32];
+    if (fd < 0 || *now == wanted) return;
+    snprintf(text, sizeof text, "%llu", (unsigned long long)wanted);
+    if (write_fd(fd, text)) {
+        /* version 1 refuses a limit below what dead pages still hold: what they hold goes first */
+        usleep(20000);
+        if (write_fd(fd, text)) fail("setting a cgroup limit to %s", text);
+    }
+    *now = wanted;
+}
+
+static int prepare_slot(const struct request *request) {
+    if (!policy->namespaces) return make_folder(folder, policy->uid);
+    return make_slot(&slot, request->disk, request->inodes);
+}
+
+static void answer(struct run *run, uint64_t oom_before, uint64_t refusals_before, uint64_t reaped_cpu) {
+    struct reply reply = {.version = VERSION, .kind = REPLY_DONE, .id = run->request.id, .wait_status = run->wait_status};
+    char text[64];
+    reply.ended_by = run->ended_by;
+    reply.wall_ns = run->ended - run->started;
+    reply.cpu_ns = run->cpu_at_end + reaped_cpu;
+    if (guards->cpu >= 0) {
+        uint64_t used = cpu_used(guards) - run->cpu_before;
+        if (used > reply.cpu_ns) reply.cpu_ns = used;
+        reply.measured_by_cgroup = 1;
+    }
+    if (guards->memory_peak >= 0 && read_fd(guards->memory_peak, text, sizeof text) > 0) reply.memory_peak = strtoull(text, NULL, 10);
+    reply.oom_kills = count_in(guards->memory_events, "oom_kill") - oom_before;
+    reply.process_refusals = count_in(guards->pids_events, "max") - refusals_before;
+    if (run->unsafe && run->ended_by == BY_ITSELF) {
+        reply.kind = REPLY_FAILED;
+        reply.error = run->error;
+        snprintf(reply.text, sizeof reply.text, "the slot could not be made safe: %.110s", run->text);
+    }
+    if (send_message(policy->control, &reply, sizeof reply, NULL, 0)) {
+        end_everything();
+    }
+}
+
+static void carry_out(struct run *run, int *fds, int count) {
+    const struct request *request = &run->request;
+    const int wanted = 5 + !!(request->flags & HAS_CHANNEL) + 2 * !!(request->flags & HAS_COLLECT);
+    struct order order = {.version = VERSION, .flags = request->flags, .address_space = request->address_space, .file_size = request->file_size,
+                          .stack = request->stack, .processes = request->processes, .descriptors = request->descriptors, .cpu_s = request->cpu_s,
+                          .uid = policy->namespaces ? 0 : policy->uid};
+    int passed[MAX_FDS], passed_count = 1;
+    if (count != wanted) {
+        errno = EPROTO;
+        fail("a request with %d descriptors instead of %d", count, wanted);
+    }
+    memcpy(order.guest, request->guest, GUEST_NAME);
+    if (policy->namespaces && (!slot_is_alive(&slot) || slot_resize(&slot, request->disk, request->inodes))) {
+        end_slot(&slot);
+        if (prepare_slot(request)) fail("making a slot");
+    }
+    set_limit(guards->memory_limit, request->memory, &memory_limit_now);
+    set_limit(guards->pids_limit, request->flags & MAY_FORK ? request->processes : 1024, &pids_limit_now);
+    if (guards->pids_limit >= 0 && policy->namespaces) order.processes = 0; /* exact in the cgroup; the uid's count holds our own processes too */
+    if (guards->memory_peak >= 0) write_fd(guards->memory_peak, "0");
+    uint64_t oom = count_in(guards->memory_events, "oom_kill"), refusals = count_in(guards->pids_events, "max");
+    run->cpu_before = cpu_used(guards);
+    run->started = now_ns();
+    run->deadline = run->started + request->wall_ns;
+    run->request.grace_ns = 0;
+    passed[0] = policy->namespaces ? slot.pidfd : zygote_socket; /* a place holder keeps the positions the same on both rungs */
+    for (int i = 0; i < 5 + !!(request->flags & HAS_CHANNEL); i++) passed[passed_count++] = fds[i];
+    if (send_message(zygote_socket, &order, sizeof order, passed, passed_count)) fail("ordering the zygote");
+    if (request->flags & HAS_CHANNEL) close_all(fds + 5, 1); /* so that the other side sees the end when the program ends */
+    watch(run);
+    run->ended = now_ns();
+    uint64_t reaped = 0;
+    const int may_fork = !!(request->flags & MAY_FORK), collect = !!(request->flags & HAS_COLLECT);
+    if (policy->namespaces) {
+        if (collect && run->ended_by == BY_ITSELF) slot_collect(&slot, fds[count - 2], fds[count - 1], request->disk);
+        if (may_fork || collect || run->ended_by != BY_ITSELF) reaped = end_slot(&slot); /* no stray may write into what the host reads */
+    } else {
+        reaped = kill_family(run->child, policy->uid, may_fork, zygote);
+        if (run->ended_by == BY_ITSELF && measure_folder(folder, request->disk) > request->disk) run->ended_by = BY_DISK;
+        if (collect) collect_from_folder(folder, policy->uid, fds[count - 2], fds[count - 1], request->disk);
+    }
+    close_all(fds, count);
+    answer(run, oom, refusals, reaped);
+    if (policy->namespaces) end_slot(&slot);
+    else wipe_folder(folder);
+    if (prepare_slot(request)) fail("making a slot");
+}
+
+void serve(const struct policy *the_policy, struct guards *the_guards) {
+    struct reply ready = {.version = VERSION, .kind = REPLY_READY};
+    const struct request first = {.disk = 64u << 20, .inodes = 16384};
+    policy = the_policy;
+    guards = the_guards;
+    cores = sysconf(_SC_NPROCESSORS_ONLN);
+    if (cores < 1) cores = 1;
+    if (!policy->namespaces) {
+        snprintf(folder, sizeof folder, "%s/slot", policy->folder);
+        set_cleanup(remove_everything);
+    }
+    start_zygote();
+    if (prepare_slot(&first)) fail("making the first slot");
+    await_zygote(&ready);
+    if (send_message(policy->control, &ready, sizeof ready, NULL, 0)) end_everything();
+    for (;;) {
+        struct pollfd sources[3] = {
+            {.fd = policy->control, .events = POLLIN}, {.fd = zygote_socket, .events = POLLIN}, {.fd = policy->host, .events = POLLIN}};
+        if (poll(sources, 3, -1) < 0) continue;
+        if (sources[2].revents) {
+            end_everything();
+        }
+        if (sources[1].revents) {
+            errno = 0;
+            fail("the zygote ended");
+        }
+        struct run run;
+        int fds[MAX_FDS];
+        memset(&run, 0, sizeof run);
+        int count = receive_message(policy->control, &run.request, sizeof run.request, fds);
+        if (count < 0) {
+            end_everything();
+        }
+        if (run.request.version != VERSION) {
+            errno = EPROTO;
+            fail("a request of version %u", run.request.version);
+        }
+        if (run.request.kind == REQUEST_RUN) carry_out(&run, fds, count);
+        else close_all(fds, count);
+    }
+}

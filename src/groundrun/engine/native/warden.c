@@ -1,0 +1,164 @@
+/* The warden: one process per lane that builds the jail and outlives its user just long enough to remove everything.
+ *
+ * Rung namespaces: this process makes the cgroup and the read-only root, starts the jail (pid 1 of new user, pid, network, ipc,
+ * uts and mount namespaces, under an outside uid other than 0), and then only waits: for the jail's end, or for the host's.
+ * Rung landlock: no namespaces; this process serves by itself, as subreaper of what it starts.
+ *
+ * All policy comes on the command line from engine/warden.py; nothing here decides what a program may do. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "io.h"
+#include "warden.h"
+#include "wire.h"
+
+#define INSIDE_UID 1000
+
+static struct policy policy;
+static struct guards guards;
+static int proc = -1; /* the host's /proc, which the new root doesn't have */
+
+static void add_mount(enum mount_kind kind, const char *source, const char *target) {
+    if (policy.mount_count == MAX_PATHS) fail("more than %d paths", MAX_PATHS);
+    policy.mounts[policy.mount_count++] = (struct mount_entry){kind, source, target};
+}
+
+static void parse(int count, char **words) {
+    policy.control = policy.host = -1;
+    for (int i = 1; i < count; i++) {
+        const char *word = words[i];
+        if (!strcmp(word, "--")) {
+            policy.zygote = words + i + 1;
+            return;
+        }
+        if (i + 1 >= count) break;
+        const char *value = words[++i];
+        if (!strcmp(word, "--rung")) policy.namespaces = !strcmp(value, "namespaces");
+        else if (!strcmp(word, "--control")) set_failure_socket(policy.control = atoi(value));
+        else if (!strcmp(word, "--host")) policy.host = atoi(value);
+        else if (!strcmp(word, "--uid")) policy.uid = (uint32_t)strtoul(value, NULL, 10);
+        else if (!strcmp(word, "--folder")) policy.folder = value;
+        else if (!strcmp(word, "--hide")) add_mount(MOUNT_HIDE, value, value);
+        else if (!strcmp(word, "--cgroup") && policy.cgroup_count < MAX_CGROUPS) policy.cgroups[policy.cgroup_count++] = value;
+        else if (!strcmp(word, "--cpu-file")) policy.cpu_file = value;
+        else if (!strcmp(word, "--memory-limit")) policy.memory_limit = value;
+        else if (!strcmp(word, "--memory-peak")) policy.memory_peak = value;
+        else if (!strcmp(word, "--memory-events")) policy.memory_events = value;
+        else if (!strcmp(word, "--pids-limit")) policy.pids_limit = value;
+        else if (!strcmp(word, "--pids-events")) policy.pids_events = value;
+        else if (!strcmp(word, "--env") && policy.environment_count < 63) policy.environment[policy.environment_count++] = (char *)value;
+        else if (i + 1 < count && !strcmp(word, "--set") && policy.setting_count < MAX_CGROUPS) {
+            policy.settings[policy.setting_count][0] = value;
+            policy.settings[policy.setting_count++][1] = words[++i];
+        } else if (i + 1 < count && !strcmp(word, "--bind")) add_mount(MOUNT_BIND, value, words[++i]);
+        else if (i + 1 < count && !strcmp(word, "--symlink")) add_mount(MOUNT_SYMLINK, value, words[++i]);
+        else if (i + 1 < count && !strcmp(word, "--file")) add_mount(MOUNT_FILE, value, words[++i]);
+        else break;
+    }
+    errno = EINVAL;
+    fail("the warden's command line is not understood");
+}
+
+static void write_proc(pid_t pid, const char *name, const char *text) {
+    char path[64];
+    snprintf(path, sizeof path, "%d/%s", pid, name);
+    int fd = openat(proc, path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0 || write_whole(fd, text)) fail("writing %s of the jail", name);
+    close(fd);
+}
+
+static void write_map(pid_t pid, const char *name, uint32_t inside, uint32_t outside) {
+    char text[64];
+    snprintf(text, sizeof text, "%u %u 1", inside, outside);
+    write_proc(pid, name, text);
+}
+
+/* Become root of a user namespace of our own when we are not privileged: what follows needs mounts. */
+static void gain_namespaces(void) {
+    uid_t uid = geteuid();
+    gid_t gid = getegid();
+    if (policy.uid && !unshare(CLONE_NEWNS)) return;
+    policy.uid = 0;
+    if (unshare(CLONE_NEWUSER | CLONE_NEWNS)) fail("unshare(CLONE_NEWUSER | CLONE_NEWNS) is refused");
+    write_proc(getpid(), "setgroups", "deny");
+    write_map(getpid(), "uid_map", 0, uid);
+    write_map(getpid(), "gid_map", 0, gid);
+}
+
+static void run_jail(int go) __attribute__((noreturn));
+static void run_jail(int go) {
+    char byte;
+    set_cleanup(NULL); /* the warden outside removes what it made */
+    if (read(go, &byte, 1) != 1) _exit(1);
+    setgroups(0, NULL); /* refused where the map came from an unprivileged user, who has no groups to shed there */
+    if (setresgid(INSIDE_UID, INSIDE_UID, INSIDE_UID) || setresuid(INSIDE_UID, INSIDE_UID, INSIDE_UID)) fail("becoming the jail's user");
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) fail("prctl");
+    if (read(go, &byte, 1) != 1) _exit(1); /* the warden was still there after PDEATHSIG was set */
+    close(go);
+    prctl(PR_SET_NAME, "groundrun-jail", 0, 0, 0);
+    if (sethostname("groundrun", 9)) fail("sethostname");
+    policy.host = -1; /* that process is watched by the warden outside */
+    serve(&policy, &guards);
+}
+
+static void guard_jail(void) __attribute__((noreturn));
+static void guard_jail(void) {
+    int go[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, go)) fail("socketpair");
+    const int flags = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNS | SIGCHLD;
+    pid_t jail = (pid_t)syscall(SYS_clone, flags, 0, 0, 0, 0);
+    if (jail < 0) fail("clone with new namespaces is refused");
+    if (jail == 0) {
+        close(go[0]);
+        run_jail(go[1]);
+    }
+    close(go[1]);
+    if (!policy.uid) write_proc(jail, "setgroups", "deny");
+    write_map(jail, "uid_map", INSIDE_UID, policy.uid);
+    write_map(jail, "gid_map", INSIDE_UID, policy.uid);
+    if (write(go[0], "g", 1) != 1 || write(go[0], "g", 1) != 1) fail("starting the jail");
+    close(policy.control);
+    int watch = open_pidfd(jail);
+    if (watch < 0) fail("pidfd_open");
+    struct pollfd sources[2] = {{.fd = watch, .events = POLLIN}, {.fd = policy.host, .events = POLLIN}};
+    while (poll(sources, 2, -1) < 0 && errno == EINTR) {}
+    kill(jail, SIGKILL);
+    while (waitpid(jail, NULL, 0) < 0 && errno == EINTR) {}
+    remove_cgroups();
+    _exit(0);
+}
+
+int main(int count, char **words) {
+    parse(count, words);
+    for (int number = 1; number < 32; number++)
+        if (number == SIGINT || number == SIGTERM || number == SIGHUP || number == SIGQUIT) signal(number, SIG_DFL);
+    umask(022);
+    prctl(PR_SET_NAME, "groundrun-warden", 0, 0, 0);
+    write_file("/proc/self/oom_score_adj", "500"); /* when the host runs out of memory, a candidate goes before its user's process */
+    set_cleanup(remove_cgroups);
+    open_guards(&policy, &guards);
+    if (policy.namespaces) {
+        proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        if (proc < 0) fail("opening /proc");
+        gain_namespaces();
+        build_root(&policy);
+        guard_jail();
+    }
+    if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) fail("prctl");
+    if (mkdir(policy.folder, 0711)) fail("making %s", policy.folder);
+    serve(&policy, &guards);
+}

@@ -1,0 +1,70 @@
+/* What the parts of the warden share: the policy as the host gave it on the command line, and the slot in use. */
+#ifndef GROUNDRUN_WARDEN_H
+#define GROUNDRUN_WARDEN_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#define MAX_PATHS 1024
+#define MAX_CGROUPS 4
+#define SLOT "/run/slot"
+
+enum mount_kind { MOUNT_BIND, MOUNT_SYMLINK, MOUNT_FILE, MOUNT_HIDE };
+
+struct mount_entry {
+    enum mount_kind kind;
+    const char *source, *target; /* symlink: its text and place; file: its content and place; hide: place twice */
+};
+
+struct policy {
+    int namespaces;          /* 1: rung namespaces, 0: rung landlock */
+    int control, host;       /* socket to the host; pidfd of the host's process */
+    uint32_t uid;            /* the uid outside; 0: keep the caller's */
+    struct mount_entry mounts[MAX_PATHS];
+    int mount_count;
+    const char *folder;      /* rung landlock: where slots live, made and removed by the warden */
+    const char *cgroups[MAX_CGROUPS];
+    int cgroup_count;
+    const char *settings[MAX_CGROUPS][2]; /* file and what to write to it, once */
+    int setting_count;
+    const char *cpu_file, *memory_limit, *memory_peak, *memory_events, *pids_limit, *pids_events;
+    char **zygote;           /* argument vector of the zygote; the control descriptor is appended */
+    char *environment[64];
+    int environment_count;
+};
+
+struct guards { /* descriptors of the standing cgroup's files, -1 where it has none */
+    int procs[MAX_CGROUPS], procs_count;
+    int cpu, memory_limit, memory_peak, memory_events, pids_limit, pids_events;
+};
+
+struct slot {
+    pid_t init;    /* 0 at rung landlock */
+    int pidfd, control;
+    uint64_t disk, inodes;
+};
+
+/* cgroup.c */
+void open_guards(const struct policy *policy, struct guards *guards);
+void remove_cgroups(void);
+uint64_t cpu_used(const struct guards *guards);                      /* ns; 0 without a guard */
+uint64_t count_in(int fd, const char *key);                          /* "key N" in a file, or 0 */
+/* root.c: build the read-only root and make it this mount namespace's. */
+void build_root(const struct policy *policy);
+/* slot.c */
+int make_slot(struct slot *slot, uint64_t disk, uint64_t inodes);    /* 0 or -1 with errno */
+int slot_is_alive(const struct slot *slot);
+int slot_resize(struct slot *slot, uint64_t disk, uint64_t inodes);
+int slot_collect(struct slot *slot, int in, int out, uint64_t budget);
+uint64_t end_slot(struct slot *slot);                                /* kill everything in it; CPU ns of what its init reaped */
+void collect_files(int folder, int in, int out, uint64_t budget);
+/* folder.c: slots of rung landlock */
+int make_folder(const char *path, uint32_t uid);
+void wipe_folder(const char *path);
+uint64_t measure_folder(const char *path, uint64_t enough);
+void collect_from_folder(const char *path, uint32_t uid, int in, int out, uint64_t budget);
+uint64_t kill_family(pid_t child, uint32_t uid, int may_fork, pid_t zygote); /* CPU ns of what was reaped */
+/* serve.c: one run after another until the host goes. */
+void serve(const struct policy *policy, struct guards *guards) __attribute__((noreturn));
+
+#endif

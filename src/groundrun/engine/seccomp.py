@@ -1,0 +1,202 @@
+"""The system calls that a program is refused, compiled to one short decision tree.
+
+Two filters act on a program. The *base* is installed once in the zygote and inherited by every child for free; it refuses
+what no program needs: new namespaces, mounts, tracing, kernel interfaces with a history of holes, exotic socket families, and
+any call newer than this table (ENOSYS, as an older kernel would answer). The *tail* is a few instructions installed in the child
+itself, for what depends on the run: fork refused, signals to itself only.
+
+What it promises: the architecture is checked first, 32-bit and x32 calls included; at rung `landlock` it also refuses what
+landlock can't see (modes, owners, times, attributes, foreign processes, sockets). What it doesn't: judge what lies behind a
+pointer; clone3 hides its flags there and is therefore refused as unknown, so that libc falls back to clone.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import platform
+import struct
+from enum import Enum
+
+import msgspec
+
+from groundrun.engine.syscalls import AARCH64, LAST_KNOWN, X86_64
+from groundrun.errors import RungUnavailable
+from groundrun.records import Rung
+
+_LD, _JEQ, _JGE, _JSET, _JA, _RET, _AND = 0x20, 0x15, 0x35, 0x45, 0x05, 0x06, 0x54
+_NR, _ARCH = 0, 4
+_ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
+_ARCHES = {"x86_64": (0xC000003E, X86_64), "aarch64": (0xC00000B7, AARCH64)}
+
+SELF_PID = 0x5E1F51D0  # a constant in tail filters that the child replaces by its own pid
+_NEW_NAMESPACES = 0x7E020080  # CLONE_NEWNS|CGROUP|UTS|IPC|USER|PID|NET and CLONE_NEWTIME
+_CLONE_THREAD = 0x00010000
+_TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
+_AF_UNIX, _AF_INET, _AF_INET6 = 1, 2, 10
+_O_ACCMODE_TRUNC = os.O_TRUNC | os.O_ACCMODE
+
+
+class Insn(msgspec.Struct, frozen=True):
+    """One instruction of classic BPF."""
+
+    code: int
+    jt: int
+    jf: int
+    k: int
+
+
+class _Check(Enum):
+    """Rules that look at an argument."""
+
+    CLONE = "clone"
+    SOCKET = "socket"
+    IOCTL = "ioctl"
+    FIRST_IS_ZERO = "first argument is 0: the caller itself"
+    SECOND_IS_ZERO = "second argument is 0: the caller itself"
+    OPEN = "open"
+    OPENAT = "openat"
+
+
+_ALWAYS_REFUSED = """
+    mount umount2 pivot_root chroot unshare fsopen fsconfig fsmount fspick move_mount open_tree open_tree_attr mount_setattr
+    ptrace process_vm_readv process_vm_writev process_madvise process_mrelease kcmp pidfd_getfd
+    kexec_load kexec_file_load init_module finit_module delete_module create_module query_module get_kernel_syms reboot
+    bpf perf_event_open userfaultfd io_uring_setup io_uring_enter io_uring_register keyctl add_key request_key
+    open_by_handle_at name_to_handle_at swapon swapoff syslog acct quotactl quotactl_fd nfsservctl lookup_dcookie
+    fanotify_init fanotify_mark iopl ioperm modify_ldt vm86 vm86old uselib ustat sysfs _sysctl personality
+    settimeofday clock_settime clock_adjtime adjtimex stime sethostname setdomainname vhangup
+    move_pages migrate_pages set_mempolicy_home_node memfd_secret vmsplice listmount statmount
+    lsm_set_self_attr cachestat map_shadow_stack
+""".split()
+
+_REFUSED_AT_LANDLOCK = """
+    chmod fchmod fchmodat fchmodat2 chown fchown lchown fchownat
+    utime utimes utimensat futimesat setxattr lsetxattr fsetxattr setxattrat removexattr lremovexattr fremovexattr removexattrat
+    file_setattr socket
+    shmget shmat shmctl msgget msgsnd msgrcv msgctl semget semop semctl semtimedop mq_open mq_unlink
+    pidfd_open pidfd_send_signal rt_sigqueueinfo rt_tgsigqueueinfo
+    sched_setscheduler sched_setparam sched_setattr ioprio_set
+""".split()
+
+_UNKNOWN_TO_US = ("clone3",)
+_UNKNOWN_AT_LANDLOCK = ("openat2",)
+
+_CHECKS = {"clone": _Check.CLONE, "socket": _Check.SOCKET, "ioctl": _Check.IOCTL}
+_CHECKS_AT_LANDLOCK = {
+    "prlimit64": _Check.FIRST_IS_ZERO,
+    "sched_setaffinity": _Check.FIRST_IS_ZERO,
+    "setpgid": _Check.FIRST_IS_ZERO,
+    "setpriority": _Check.SECOND_IS_ZERO,
+}
+_CHECKS_BEFORE_ABI_3 = {"open": _Check.OPEN, "openat": _Check.OPENAT}
+
+
+def this_machine() -> tuple[int, dict[str, int]]:
+    """Audit number and call table of this architecture. Raises RungUnavailable on any other than x86-64 and aarch64."""
+    machine = platform.machine()
+    if machine not in _ARCHES:
+        raise RungUnavailable("namespaces", f"no system call table for {machine}", "use x86-64 or aarch64, or ask for isolation='none'")
+    return _ARCHES[machine]
+
+
+def build_base(rung: Rung, *, landlock_abi: int) -> bytes:
+    """The filter of the zygote and all its children, as an array of struct sock_filter."""
+    arch, table = this_machine()
+    rules: dict[int, int | _Check] = {}
+
+    def add(names: list[str] | tuple[str, ...], rule: int | _Check) -> None:
+        rules.update({table[name]: rule for name in names if name in table})
+
+    for name, check in _CHECKS.items():
+        add((name,), check)
+    add(_ALWAYS_REFUSED, _ERRNO | errno.EPERM)
+    add(_UNKNOWN_TO_US, _ERRNO | errno.ENOSYS)
+    if rung is Rung.LANDLOCK:
+        for name, check in _CHECKS_AT_LANDLOCK.items():
+            add((name,), check)
+        add(_REFUSED_AT_LANDLOCK, _ERRNO | errno.EPERM)
+        add(("setns",), _ERRNO | errno.EPERM)
+        if landlock_abi < 3:  # truncation is invisible to landlock: refuse it by path and through a read-only open
+            add(("truncate",), _ERRNO | errno.EPERM)
+            add(_UNKNOWN_AT_LANDLOCK, _ERRNO | errno.ENOSYS)
+            for name, check in _CHECKS_BEFORE_ABI_3.items():
+                add((name,), check)
+    head = [
+        Insn(_LD, 0, 0, _ARCH),
+        Insn(_JEQ, 1, 0, arch),
+        Insn(_RET, 0, 0, _KILL),
+        Insn(_LD, 0, 0, _NR),
+    ]
+    return _pack(head + _tree(_segments(rules)))
+
+
+def build_tail(rung: Rung, *, may_fork: bool, signals_are_scoped: bool) -> bytes:
+    """What depends on the run; empty when there is nothing to add. SELF_PID stands for the child's pid."""
+    _, table = this_machine()
+    rules: list[Insn] = []
+
+    def on(name: str, body: list[Insn]) -> None:
+        if name in table:
+            rules.extend([Insn(_JEQ, 0, len(body), table[name]), *body])
+
+    if not may_fork:
+        refuse = Insn(_RET, 0, 0, _ERRNO | errno.EAGAIN)
+        on("fork", [refuse])
+        on("vfork", [refuse])
+        on("clone", [_load(0), Insn(_JSET, 1, 0, _CLONE_THREAD), refuse, Insn(_RET, 0, 0, _ALLOW)])
+    if rung is Rung.LANDLOCK and not (may_fork and signals_are_scoped):
+        refuse = Insn(_RET, 0, 0, _ERRNO | errno.EPERM)
+        allow = Insn(_RET, 0, 0, _ALLOW)
+        for name in ("kill", "tkill", "tgkill"):
+            zero = [Insn(_JEQ, 1, 0, 0)] if name == "kill" and not may_fork else []
+            body = [_load(0), *zero, Insn(_JEQ, 0, 1, SELF_PID), allow, refuse]
+            on(name, body)
+    if not rules:
+        return b""
+    return _pack([Insn(_LD, 0, 0, _NR), *rules, Insn(_RET, 0, 0, _ALLOW)])
+
+
+def _load(argument: int) -> Insn:
+    return Insn(_LD, 0, 0, 16 + 8 * argument)
+
+
+def _segments(rules: dict[int, int | _Check]) -> list[tuple[int, int | _Check]]:
+    """Ranges of call numbers with one rule each, by their first number; neighbours with the same rule are one."""
+    every = [rules.get(number, _ALLOW) for number in range(LAST_KNOWN + 1)] + [_ERRNO | errno.ENOSYS]
+    return [(number, rule) for number, rule in enumerate(every) if number == 0 or every[number - 1] != rule]
+
+
+def _tree(segments: list[tuple[int, int | _Check]]) -> list[Insn]:
+    if len(segments) == 1:
+        return _leaf(segments[0][1])
+    middle = len(segments) // 2
+    low, high = _tree(segments[:middle]), _tree(segments[middle:])
+    if len(low) < 256:
+        return [Insn(_JGE, len(low), 0, segments[middle][0]), *low, *high]
+    return [Insn(_JGE, 0, 1, segments[middle][0]), Insn(_JA, 0, 0, len(low)), *low, *high]
+
+
+def _leaf(rule: int | _Check) -> list[Insn]:
+    allow, refuse = Insn(_RET, 0, 0, _ALLOW), Insn(_RET, 0, 0, _ERRNO | errno.EPERM)
+    match rule:
+        case _Check.CLONE:
+            return [_load(0), Insn(_JSET, 0, 1, _NEW_NAMESPACES), refuse, allow]
+        case _Check.SOCKET:
+            families = [Insn(_JEQ, 2, 0, _AF_UNIX), Insn(_JEQ, 1, 0, _AF_INET), Insn(_JEQ, 0, 1, _AF_INET6)]
+            return [_load(0), *families, allow, Insn(_RET, 0, 0, _ERRNO | errno.EAFNOSUPPORT)]
+        case _Check.IOCTL:
+            return [_load(1), Insn(_JEQ, 1, 0, _TIOCSTI), Insn(_JEQ, 0, 1, _TIOCLINUX), refuse, allow]
+        case _Check.FIRST_IS_ZERO:
+            return [_load(0), Insn(_JEQ, 0, 1, 0), allow, refuse]
+        case _Check.SECOND_IS_ZERO:
+            return [_load(1), Insn(_JEQ, 0, 1, 0), allow, refuse]
+        case _Check.OPEN | _Check.OPENAT:
+            flags = _load(1 if rule is _Check.OPEN else 2)
+            return [flags, Insn(_AND, 0, 0, _O_ACCMODE_TRUNC), Insn(_JEQ, 0, 1, os.O_TRUNC | os.O_RDONLY), refuse, allow]
+        case _:
+            return [Insn(_RET, 0, 0, rule)]
+
+
+def _pack(program: list[Insn]) -> bytes:
+    return b"".join(struct.pack("=HBBI", insn.code, insn.jt, insn.jf, insn.k) for insn in program)

@@ -1,0 +1,304 @@
+"""A lane on either real rung: one warden process, spoken to over a socket. The host's half of native/wire.h.
+
+The command line that a warden gets is the whole policy of its jail: what is visible, which uid, which cgroup files, and, as
+JSON for the zygote, landlock's rules and the seccomp filters.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import select
+import socket
+import struct
+import subprocess
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import msgspec
+
+from groundrun.engine import seccomp
+from groundrun.engine.cgroups import Delegation, describe_to_warden
+from groundrun.engine.classification import EndedBy, KernelFacts
+from groundrun.engine.exchange import Exchange
+from groundrun.engine.interpreter import Interpreter
+from groundrun.engine.job import Job
+from groundrun.engine.policy import SLOT, choose_rules, choose_view, encode_ruleset, guest_roots, program_environment
+from groundrun.errors import ProtocolError, RungUnavailable, RuntimeUnreachable, WorkerDied
+from groundrun.records import CpuSource, Isolation, Limits, MemoryGuard, Rung
+
+NATIVE = Path(__file__).resolve().parent / "native" / "bin"
+VERSION = 1
+_REQUEST = struct.Struct("=II10QIIII96s")
+_REPLY = struct.Struct("=IIQiiIIQQQQQQ160s")
+_RUN, _CANCEL = 1, 2
+_READY, _DONE, _FAILED = 1, 2, 3
+_HAS_CHANNEL, _HAS_COLLECT, _MAY_FORK = 1, 2, 4
+_STACK_BYTES = 8 << 20
+_DESCRIPTORS = 256
+_BYTES_PER_INODE = 4096  # a tmpfs of 64 MiB gets 16,384 inodes
+_START_TIMEOUT_S = 60
+_SHARED_PROCESSES = 8  # our own processes that count against the program's uid in the jail: init, zygotes, slots, one still dying
+_DEFAULT_PROCESSES = 64  # see records.Limits
+_serial = itertools.count()
+
+
+class Setup(msgspec.Struct, frozen=True, kw_only=True):
+    """What a lane is made of; the same for every lane of an engine.
+
+    `private_uid`: programs get a uid of their own (only as root). `missing`: what this host and rung can't give.
+    """
+
+    rung: Rung
+    interpreter: Interpreter
+    delegation: Delegation
+    landlock_abi: int
+    private_uid: bool
+    isolation: Isolation
+    guests: tuple[str, ...] = ("groundrun.engine.guest.program", "groundrun.engine.guest.server")
+
+
+class WardenLane:
+    """One warden and its jail."""
+
+    def __init__(self, setup: Setup) -> None:
+        self.isolation = setup.isolation
+        self._setup = setup
+        self._ids = itertools.count(1)
+        self._current = 0
+        self._sending = threading.Lock()
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        host = os.pidfd_open(os.getpid())
+        try:
+            with theirs:
+                self._process: subprocess.Popen[bytes] | None = subprocess.Popen(
+                    [str(NATIVE / "warden"), *_arguments(setup, control=theirs.fileno(), host=host)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    cwd="/",
+                    env={},
+                    pass_fds=(theirs.fileno(), host),
+                    start_new_session=True,
+                )
+        except OSError as error:
+            self._socket.close()
+            raise WorkerDied("warden", f"it can't be started: {error}") from error
+        finally:
+            os.close(host)
+        try:
+            ready = self._receive(_START_TIMEOUT_S)
+            if ready.kind != _READY:
+                raise _refusal(setup, ready)
+        except BaseException:
+            self.close()
+            raise
+        self._baseline = ready.baseline
+
+    def begin(self, job: Job, limits: Limits, exchange: Exchange, channel: int) -> None:
+        """Send the request; the warden takes the descriptors."""
+        processes = limits.processes or self._default_processes
+        may_fork = processes > 1
+        descriptors = [exchange.job, exchange.stdin, exchange.stdout, exchange.stderr, exchange.report]
+        flags = _MAY_FORK * may_fork
+        if channel >= 0:
+            flags |= _HAS_CHANNEL
+            descriptors.append(channel)
+        if job.collect:
+            flags |= _HAS_COLLECT
+            descriptors += [exchange.collect_in, exchange.collect_out]
+        self._current = next(self._ids)
+        self._may_fork, self._cpu_s = may_fork, limits.cpu_s
+        disk = -(-limits.disk_bytes // 4096) * 4096
+        request = _REQUEST.pack(
+            VERSION,
+            _RUN,
+            self._current,
+            int(limits.cpu_s * 1e9),
+            int(limits.wall_s * 1e9),
+            0,
+            limits.memory_bytes,
+            limits.memory_bytes + self._baseline,
+            max(disk, limits.output_bytes + 1),
+            disk,
+            max(disk // _BYTES_PER_INODE, 64),
+            _STACK_BYTES,
+            self._process_limit(processes),
+            flags,
+            _DESCRIPTORS,
+            int(limits.cpu_s) + 2,
+            job.guest.encode(),
+        )
+        with self._sending:
+            try:
+                socket.send_fds(self._socket, [request], descriptors)
+            except OSError as error:
+                raise WorkerDied("warden", self._last_words(str(error))) from error
+
+    def finish(self) -> KernelFacts:
+        """Wait for the warden's answer."""
+        reply = self._receive(None)
+        if reply.kind == _FAILED:
+            raise WorkerDied("warden", _tell(reply))
+        if reply.kind != _DONE or reply.id != self._current:
+            raise ProtocolError(f"the warden answered run {reply.id} (kind {reply.kind}) instead of {self._current}")
+        with self._sending:
+            self._current = 0
+        return KernelFacts(
+            wait_status=reply.wait_status,
+            ended_by=EndedBy(reply.ended_by),
+            cpu_s=reply.cpu_ns / 1e9,
+            wall_s=reply.wall_ns / 1e9,
+            cpu_source=CpuSource.CGROUP if reply.measured_by_cgroup else CpuSource.WAIT4,
+            memory_peak_bytes=reply.memory_peak if self._setup.delegation.memory else None,
+            oom_kills=reply.oom_kills,
+            process_refusals=reply.process_refusals,
+            fork_refused=not self._may_fork,
+        )
+
+    def cancel(self, grace_s: float = 0.0) -> None:
+        """End the present run unless it ends by itself within the grace."""
+        with self._sending, contextlib.suppress(OSError):
+            if self._current:
+                words = (VERSION, _CANCEL, self._current, 0, 0, int(grace_s * 1e9), *[0] * 11, b"")
+                self._socket.send(_REQUEST.pack(*words))
+
+    def close(self) -> None:
+        """Hang up: the warden ends everything it started and itself."""
+        self._socket.close()
+        process, self._process = self._process, None
+        if process is not None:
+            try:
+                process.wait(timeout=15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def abandon(self) -> None:
+        """In a forked child: the warden is the parent's."""
+        self._socket.close()
+        process, self._process = self._process, None
+        if process is not None:
+            process.returncode = 0  # so that its finalizer doesn't wait for a process that isn't our child
+
+    @property
+    def _default_processes(self) -> int:
+        delegation = self._setup.delegation
+        measured = self._setup.rung is Rung.NAMESPACES and delegation.cpu and delegation.pids
+        return _DEFAULT_PROCESSES if measured else 1
+
+    def _process_limit(self, processes: int) -> int:
+        """RLIMIT_NPROC, 0 for none: exact only where the uid is the program's alone."""
+        if self._setup.rung is Rung.NAMESPACES:
+            return processes + _SHARED_PROCESSES
+        return processes if self._setup.private_uid else 0
+
+    def _receive(self, timeout_s: float | None) -> _Reply:
+        if timeout_s is not None and not select.select([self._socket], [], [], timeout_s)[0]:
+            raise WorkerDied("warden", f"it said nothing for {timeout_s} s")
+        try:
+            data = self._socket.recv(_REPLY.size)
+        except OSError as error:
+            raise WorkerDied("warden", str(error)) from error
+        if not data:
+            raise WorkerDied("warden", "it hung up")
+        if len(data) != _REPLY.size:
+            raise ProtocolError(f"the warden sent {len(data)} bytes instead of {_REPLY.size}: is the native part older than the package?")
+        reply = _Reply(*_REPLY.unpack(data))
+        if reply.version != VERSION:
+            raise ProtocolError(f"the warden speaks version {reply.version}, not {VERSION}: rebuild the native part")
+        return reply
+
+    def _last_words(self, otherwise: str) -> str:
+        with contextlib.suppress(WorkerDied, ProtocolError):
+            return _tell(self._receive(1))
+        return otherwise
+
+
+class _Reply:
+    __slots__ = (
+        "baseline", "cpu_ns", "ended_by", "error", "id", "kind", "measured_by_cgroup", "memory_peak", "oom_kills", "process_refusals",
+        "text", "version", "wait_status", "wall_ns",
+    )  # fmt: skip
+
+    def __init__(
+        self, version: int, kind: int, id: int, wait_status: int, error: int, ended_by: int, measured_by_cgroup: int, cpu_ns: int, wall_ns: int,
+        memory_peak: int, oom_kills: int, process_refusals: int, baseline: int, text: bytes,
+    ) -> None:  # fmt: skip
+        self.version, self.kind, self.id, self.wait_status, self.error = version, kind, id, wait_status, error
+        self.ended_by, self.measured_by_cgroup, self.cpu_ns, self.wall_ns = ended_by, measured_by_cgroup, cpu_ns, wall_ns
+        self.memory_peak, self.oom_kills, self.process_refusals, self.baseline = memory_peak, oom_kills, process_refusals, baseline
+        self.text = text.split(b"\0", 1)[0].decode("utf-8", "replace")
+
+
+def _tell(reply: _Reply) -> str:
+    return f"{reply.text}: {os.strerror(reply.error)}" if reply.error else reply.text
+
+
+def _refusal(setup: Setup, reply: _Reply) -> Exception:
+    """What a warden that could not start says, as the error that tells the user what to do."""
+    said = _tell(reply)
+    if reply.text.startswith(("executing ", "binding ", "reading ", "the interpreter ended")):
+        return RuntimeUnreachable(setup.interpreter.executable, said)
+    if reply.text.startswith(("clone", "unshare", "mounting", "writing uid_map", "making the mount")):
+        hint = "allow user namespaces (sysctl kernel.unprivileged_userns_clone=1, or a container with --security-opt seccomp=unconfined)"
+        return RungUnavailable(setup.rung.value, said, f"{hint}, or use isolation='landlock'")
+    return WorkerDied("warden", said)
+
+
+def _arguments(setup: Setup, *, control: int, host: int) -> list[str]:
+    namespaces = setup.rung is Rung.NAMESPACES
+    view = choose_view(setup.interpreter)
+    number = next(_serial)
+    words = ["--rung", setup.rung.value, "--control", str(control), "--host", str(host)]
+    if setup.private_uid:
+        words += ["--uid", str(private_uid(number))]
+    words += describe_to_warden(setup.delegation)
+    roots = guest_roots()
+    if namespaces:
+        places = {name: f"/groundrun/{name}" for name in roots}
+        words += [word for real, where in view.binds for word in ("--bind", real, where)]
+        words += [word for name, folder in roots.items() if os.path.isdir(folder) for word in ("--bind", folder, places[name])]
+        words += ["--bind", str(NATIVE), "/groundrun/native"]
+        words += [word for text, where in view.links for word in ("--symlink", text, where)]
+        words += [word for text, where in view.files for word in ("--file", text, where)]
+        words += [word for folder in view.hidden for word in ("--hide", folder)]
+        work, temporary, library, slots = f"{SLOT}/work", f"{SLOT}/tmp", "/groundrun/native/guest.so", "/run"
+    else:
+        places = dict(roots)
+        slots = f"{tempfile.gettempdir()}/groundrun-{os.getpid()}-{number}-{time.monotonic_ns() % 10**9}"
+        words += ["--folder", slots]
+        work, temporary, library = f"{slots}/slot/work", f"{slots}/slot/tmp", str(NATIVE / "guest.so")
+    rules = choose_rules(setup.rung, view, abi=setup.landlock_abi, slots=slots)
+    scoped = setup.landlock_abi >= 6
+    policy = {
+        "namespaces": int(namespaces),
+        "library": library,
+        "roots": places,
+        "guests": setup.guests,
+        "work": work,
+        "cgroups": len({place for place in (setup.delegation.cpu, setup.delegation.memory, setup.delegation.pids) if place}),
+        "ruleset": encode_ruleset(setup.rung, abi=setup.landlock_abi).hex(),
+        "rules": [(rule.path, rule.access) for rule in rules],
+        "filter": seccomp.build_base(setup.rung, landlock_abi=setup.landlock_abi).hex(),
+        "tails": [seccomp.build_tail(setup.rung, may_fork=fork, signals_are_scoped=scoped).hex() for fork in (False, True)],
+        "self_pid": seccomp.SELF_PID,
+    }
+    for name, value in program_environment(work, temporary).items():
+        words += ["--env", f"{name}={value}"]
+    zygote = f"{places['groundrun.engine.guest']}/zygote.py"
+    return [*words, "--", setup.interpreter.executable, "-s", "-B", zygote, json.dumps(policy)]
+
+
+def private_uid(number: int) -> int:
+    """A uid for one lane that nothing else on the host uses: far above real users, distinct for each process and lane of it."""
+    return 1_000_000_000 + os.getpid() % (1 << 22) * 256 + number % 256
+
+
+def memory_guard(delegation: Delegation) -> MemoryGuard:
+    """Who will bound memory."""
+    return delegation.memory_guard if delegation.memory else MemoryGuard.RLIMIT_AS

@@ -1,0 +1,138 @@
+"""The exception tree.
+
+    GroundrunError
+    ├── UsageError                 what was asked can't be done as asked (exit 2)
+    │   ├── BadInput               a file or line that can't be read as what it should be
+    │   ├── DatasetMissing         a benchmark's data is not on this machine
+    │   ├── ExtraMissing           an optional library is not installed
+    │   ├── ResumeRefused          a run folder was made with another dataset, limits or judge
+    │   ├── RunLocked              another process is writing the run folder
+    │   └── EngineClosed           the engine was closed, or belongs to another process
+    ├── HostRefused                this machine can't give what was asked (exit 2)
+    │   ├── NativeMissing          the compiled part is not there
+    │   ├── RungUnavailable        the kernel or a container refuses the isolation asked for
+    │   └── RuntimeUnreachable     the interpreter can't be reached from inside the jail
+    └── EngineError                our fault: retried, masked from scores, reported (exit 3)
+        ├── WorkerDied             a jail, zygote or warden ended without being told to
+        ├── ProtocolError          two parts of the engine disagree about what was said
+        └── StorageFailed          a run folder can't be written (disk full, read-only)
+
+Faults of a candidate are never here: they are `Outcome`s. Every constructor builds one sentence that says what
+happened, with which values, and what to do next.
+"""
+
+from __future__ import annotations
+
+
+class GroundrunError(Exception):
+    """Base of everything this library raises on purpose."""
+
+    exit_code = 1
+
+
+class UsageError(GroundrunError):
+    """What was asked can't be done as asked."""
+
+    exit_code = 2
+
+
+class BadInput(UsageError):
+    """A file, or a line of it, can't be read as what it should be. `line` counts from 1."""
+
+    def __init__(self, path: str, problem: str, *, line: int | None = None, hint: str = "") -> None:
+        self.path, self.problem, self.line, self.hint = path, problem, line, hint
+        where = f"{path}:{line}" if line is not None else path
+        super().__init__(f"{where}: {problem}" + (f" ({hint})" if hint else ""))
+
+
+class DatasetMissing(UsageError):
+    """A benchmark's data is not on this machine."""
+
+    def __init__(self, name: str, address: str, looked_in: tuple[str, ...]) -> None:
+        places = ", ".join(looked_in) or "no folder (GROUNDRUN_DATA is not set)"
+        super().__init__(f"the data of {name} was not found in {places}: download {address} and name it with --data or GROUNDRUN_DATA")
+
+
+class ExtraMissing(UsageError):
+    """An optional library is not installed."""
+
+    def __init__(self, library: str, extra: str) -> None:
+        super().__init__(f"{library} is not installed: pip install 'groundrun[{extra}]'")
+
+
+class ResumeRefused(UsageError):
+    """A run folder holds results that the present settings would not have made."""
+
+    def __init__(self, folder: str, field: str, stored: object, now: object) -> None:
+        super().__init__(f"{folder} was made with {field} {stored!r}, now it is {now!r}: use the same settings or another --out")
+
+
+class RunLocked(UsageError):
+    """Another process is writing the run folder."""
+
+    def __init__(self, folder: str, pid: int | None) -> None:
+        who = f"process {pid}" if pid else "another process"
+        super().__init__(f"{folder} is being written by {who}: wait for it, or use another --out")
+
+
+class EngineClosed(UsageError):
+    """The engine was closed."""
+
+    def __init__(self) -> None:
+        super().__init__("this Engine is closed: make a new one")
+
+
+class HostRefused(GroundrunError):
+    """This machine can't give what was asked."""
+
+    exit_code = 2
+
+
+class NativeMissing(HostRefused):
+    """The compiled part (warden and guest library) is not there."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"the native part is missing ({path}): install a C compiler (apt install gcc libc6-dev) and reinstall groundrun,"
+            " or ask for no isolation by name (isolation='none', --isolation none)"
+        )
+
+
+class RungUnavailable(HostRefused):
+    """The kernel or a container refuses the isolation asked for."""
+
+    def __init__(self, rung: str, refused: str, hint: str) -> None:
+        self.rung, self.refused, self.hint = rung, refused, hint
+        super().__init__(f"isolation '{rung}' can't be had here: {refused}; {hint}")
+
+
+class RuntimeUnreachable(HostRefused):
+    """The interpreter can't be reached from inside the jail."""
+
+    def __init__(self, path: str, why: str) -> None:
+        self.path = path
+        super().__init__(f"{path} can't be reached from inside the jail: {why}")
+
+
+class EngineError(GroundrunError):
+    """Our fault, never the candidate's: retried, then masked from every score and reported."""
+
+    exit_code = 3
+
+
+class WorkerDied(EngineError):
+    """A jail, zygote or warden ended without being told to."""
+
+    def __init__(self, what: str, detail: str = "") -> None:
+        super().__init__(f"the engine's {what} ended unexpectedly" + (f": {detail}" if detail else ""))
+
+
+class ProtocolError(EngineError):
+    """Two parts of the engine disagree about what was said."""
+
+
+class StorageFailed(EngineError):
+    """A run folder can't be written."""
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(f"can't write {path}: {why}; nothing recorded so far is lost: free space and run the same command again")
