@@ -1,4 +1,4 @@
-"""What every test may use: recorded data, and engines on each rung that this host gives."""
+"""What every test may use: recorded data, and engines on the rungs that this host gives."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from groundrun.engine import Engine
+from groundrun.errors import HostRefused
 
 
 @pytest.fixture(scope="session")
@@ -20,8 +21,19 @@ def recorded() -> Path:
     pytest.skip("recorded data: neither GROUNDRUN_DATA nor ../shared/data is a folder")
 
 
-@pytest.fixture(scope="session", params=["none"])
-def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
-    """An engine on each rung in turn."""
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Engine]:
+    """An engine on the best rung that this host gives."""
+    with Engine() as made:
+        yield made
+
+
+@pytest.fixture(scope="session", params=["namespaces", "landlock", "none"])
+def each_engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """An engine on each rung in turn; skips, naming the rung and the reason, what this host refuses."""
     with Engine(isolation=request.param) as made:
+        try:
+            made.run("")
+        except HostRefused as refusal:
+            pytest.skip(f"rung {request.param}: {refusal}")
         yield made

@@ -79,6 +79,8 @@ _REFUSED_AT_LANDLOCK = """
     sched_setscheduler sched_setparam sched_setattr ioprio_set
 """.split()
 
+_UNBOUNDED_MEMORY = ("memfd_create", "shmget")  # memory that counts against no process: only a cgroup sees it
+
 _UNKNOWN_TO_US = ("clone3",)
 _UNKNOWN_AT_LANDLOCK = ("openat2",)
 
@@ -100,8 +102,11 @@ def this_machine() -> tuple[int, dict[str, int]]:
     return _ARCHES[machine]
 
 
-def build_base(rung: Rung, *, landlock_abi: int) -> bytes:
-    """The filter of the zygote and all its children, as an array of struct sock_filter."""
+def build_base(rung: Rung, *, landlock_abi: int, memory_cgroup: bool) -> bytes:
+    """The filter of the zygote and all its children, as an array of struct sock_filter.
+
+    `memory_cgroup`: whether one bounds the slot; without it, memory that belongs to no process is refused.
+    """
     arch, table = this_machine()
     rules: dict[int, int | _Check] = {}
 
@@ -111,6 +116,8 @@ def build_base(rung: Rung, *, landlock_abi: int) -> bytes:
     for name, check in _CHECKS.items():
         add((name,), check)
     add(_ALWAYS_REFUSED, _ERRNO | errno.EPERM)
+    if not memory_cgroup:
+        add(_UNBOUNDED_MEMORY, _ERRNO | errno.EPERM)
     add(_UNKNOWN_TO_US, _ERRNO | errno.ENOSYS)
     if rung is Rung.LANDLOCK:
         for name, check in _CHECKS_AT_LANDLOCK.items():

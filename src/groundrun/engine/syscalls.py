@@ -9,6 +9,7 @@ from __future__ import annotations
 LAST_KNOWN = 469
 
 X86_64 = {
+    "memfd_create": 319,
     "open": 2,
     "ioctl": 16,
     "shmget": 29,
@@ -149,6 +150,7 @@ X86_64 = {
 }
 
 AARCH64 = {
+    "memfd_create": 279,
     "setxattr": 5,
     "lsetxattr": 6,
     "fsetxattr": 7,

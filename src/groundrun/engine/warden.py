@@ -33,7 +33,7 @@ from groundrun.records import CpuSource, Isolation, Limits, MemoryGuard, Rung
 
 NATIVE = Path(__file__).resolve().parent / "native" / "bin"
 VERSION = 1
-_REQUEST = struct.Struct("=II10QIIII96s")
+_REQUEST = struct.Struct("=II10Q6I96s")
 _REPLY = struct.Struct("=IIQiiIIQQQQQQ160s")
 _RUN, _CANCEL = 1, 2
 _READY, _DONE, _FAILED = 1, 2, 3
@@ -127,10 +127,12 @@ class WardenLane:
             disk,
             max(disk // _BYTES_PER_INODE, 64),
             _STACK_BYTES,
-            self._process_limit(processes),
+            processes,
+            self._user_processes(processes),
             flags,
             _DESCRIPTORS,
             int(limits.cpu_s) + 2,
+            0,
             job.guest.encode(),
         )
         with self._sending:
@@ -164,7 +166,7 @@ class WardenLane:
         """End the present run unless it ends by itself within the grace."""
         with self._sending, contextlib.suppress(OSError):
             if self._current:
-                words = (VERSION, _CANCEL, self._current, 0, 0, int(grace_s * 1e9), *[0] * 11, b"")
+                words = (VERSION, _CANCEL, self._current, 0, 0, int(grace_s * 1e9), *[0] * 12, b"")
                 self._socket.send(_REQUEST.pack(*words))
 
     def close(self) -> None:
@@ -191,10 +193,12 @@ class WardenLane:
         measured = self._setup.rung is Rung.NAMESPACES and delegation.cpu and delegation.pids
         return _DEFAULT_PROCESSES if measured else 1
 
-    def _process_limit(self, processes: int) -> int:
-        """RLIMIT_NPROC, 0 for none: exact only where the uid is the program's alone."""
+    def _user_processes(self, processes: int) -> int:
+        """RLIMIT_NPROC, 0 for none: what bounds processes where no cgroup does, exact only for a uid that is the program's alone."""
+        if processes == 1:
+            return 0  # fork is refused by seccomp; threads are not limited by their number
         if self._setup.rung is Rung.NAMESPACES:
-            return processes + _SHARED_PROCESSES
+            return 0 if self._setup.delegation.pids else processes + _SHARED_PROCESSES
         return processes if self._setup.private_uid else 0
 
     def _receive(self, timeout_s: float | None) -> _Reply:
@@ -284,7 +288,7 @@ def _arguments(setup: Setup, *, control: int, host: int) -> list[str]:
         "cgroups": len({place for place in (setup.delegation.cpu, setup.delegation.memory, setup.delegation.pids) if place}),
         "ruleset": encode_ruleset(setup.rung, abi=setup.landlock_abi).hex(),
         "rules": [(rule.path, rule.access) for rule in rules],
-        "filter": seccomp.build_base(setup.rung, landlock_abi=setup.landlock_abi).hex(),
+        "filter": seccomp.build_base(setup.rung, landlock_abi=setup.landlock_abi, memory_cgroup=bool(setup.delegation.memory)).hex(),
         "tails": [seccomp.build_tail(setup.rung, may_fork=fork, signals_are_scoped=scoped).hex() for fork in (False, True)],
         "self_pid": seccomp.SELF_PID,
     }

@@ -17,8 +17,8 @@ Answer: `(sequence, status, value, stdout, extra)`
 
 * `ready` (sequence 0): value is whether the entry point exists
 * `value`: the result. extra is `((n, copy), ...)` for watched arguments, where the n-th numbered object of the request is now like
-  `copy`, and the objects themselves appear in the answer as GIVEN n; or, with INSPECT, the positions of the arguments that were mutated
-  or that are part of the result
+  `copy`, and the objects themselves appear in the answer as GIVEN n; or, with INSPECT, two tuples of positions: arguments that were
+  mutated, and arguments of which something mutable is part of the result
 * `raised`: value is `(names of the type and its bases, args, message, line of the source)`
 * `stop`: `next` found the end
 * `uncrossable`: value is the reason
@@ -174,11 +174,9 @@ class _Server:
 
     def _touched(self, places: dict[object, Any], before: dict[object, bytes | None], result: object) -> tuple[object, ...]:
         held = find_mutable(result)
-        return tuple(
-            place
-            for place, value in places.items()
-            if self._picture(value) != before[place] or not held.keys().isdisjoint(find_mutable(value))
-        )
+        mutated = tuple(place for place, value in places.items() if self._picture(value) != before[place])
+        returned = tuple(place for place, value in places.items() if not held.keys().isdisjoint(find_mutable(value)))
+        return mutated, returned
 
 
 def _leave() -> NoReturn:

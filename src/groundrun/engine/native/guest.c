@@ -236,7 +236,7 @@ void *gr_enter(int *channel, const char *work) {
         if (syscall(SYS_setgroups, 0, NULL) || setresgid(order.uid, order.uid, order.uid) || setresuid(order.uid, order.uid, order.uid))
             give_up("changing the user");
     }
-    if (order.processes) limit(RLIMIT_NPROC, order.processes, "RLIMIT_NPROC");
+    if (order.user_processes) limit(RLIMIT_NPROC, order.user_processes, "RLIMIT_NPROC");
     if (chdir(work)) give_up("entering the working folder");
     if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) give_up("prctl");
     if (syscall(SYS_LANDLOCK_RESTRICT, ruleset, 0)) give_up("landlock");

@@ -281,7 +281,7 @@ static void carry_out(struct run *run, int *fds, int count) {
     const struct request *request = &run->request;
     const int wanted = 5 + !!(request->flags & HAS_CHANNEL) + 2 * !!(request->flags & HAS_COLLECT);
     struct order order = {.version = VERSION, .flags = request->flags, .address_space = request->address_space, .file_size = request->file_size,
-                          .stack = request->stack, .processes = request->processes, .descriptors = request->descriptors, .cpu_s = request->cpu_s,
+                          .stack = request->stack, .user_processes = request->user_processes, .descriptors = request->descriptors, .cpu_s = request->cpu_s,
                           .uid = policy->namespaces ? 0 : policy->uid};
     int passed[MAX_FDS], passed_count = 1;
     if (count != wanted) {
@@ -295,7 +295,6 @@ static void carry_out(struct run *run, int *fds, int count) {
     }
     set_limit(guards->memory_limit, request->memory, &memory_limit_now);
     set_limit(guards->pids_limit, request->flags & MAY_FORK ? request->processes : 1024, &pids_limit_now);
-    if (guards->pids_limit >= 0 && policy->namespaces) order.processes = 0; /* exact in the cgroup; the uid's count holds our own processes too */
     if (guards->memory_peak >= 0) write_fd(guards->memory_peak, "0");
     uint64_t oom = count_in(guards->memory_events, "oom_kill"), refusals = count_in(guards->pids_events, "max");
     run->cpu_before = cpu_used(guards);

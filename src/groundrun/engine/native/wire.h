@@ -29,7 +29,7 @@ struct request {
     uint64_t id;
     uint64_t cpu_ns, wall_ns, grace_ns;
     uint64_t memory, address_space, file_size, disk, inodes, stack;
-    uint32_t processes, flags, descriptors, cpu_s;
+    uint32_t processes, user_processes, flags, descriptors, cpu_s, pad; /* user_processes: RLIMIT_NPROC, 0 for none */
     char guest[GUEST_NAME];
 };
 
@@ -46,7 +46,7 @@ struct reply {
 struct order {
     uint32_t version, flags;
     uint64_t address_space, file_size, stack;
-    uint32_t processes, descriptors, cpu_s, uid;
+    uint32_t user_processes, descriptors, cpu_s, uid;
     char guest[GUEST_NAME];
 };
 
