@@ -9,7 +9,7 @@ from groundrun.records import CpuSource, Limits, MemoryGuard, Outcome, Program, 
 
 pytestmark = pytest.mark.exec
 
-SMALL = Limits(cpu_s=1, wall_s=8, memory_bytes=128 << 20, output_bytes=100_000, disk_bytes=4 << 20)
+SMALL = Limits(cpu_s=1, wall_s=40, memory_bytes=128 << 20, output_bytes=100_000, disk_bytes=4 << 20)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,8 @@ SMALL = Limits(cpu_s=1, wall_s=8, memory_bytes=128 << 20, output_bytes=100_000, 
     ],
 )
 def test_each_ending_has_its_outcome(each_engine: Engine, source: str, outcome: Outcome) -> None:
-    limits = Limits(cpu_s=1, wall_s=1.5, memory_bytes=128 << 20, output_bytes=100_000, disk_bytes=4 << 20)
+    sleeps = outcome is Outcome.WALL_LIMIT
+    limits = Limits(cpu_s=0.6, wall_s=0.5 if sleeps else 40, memory_bytes=128 << 20, output_bytes=100_000, disk_bytes=4 << 20)
     assert each_engine.run(source, limits=limits).outcome is outcome
 
 
@@ -120,11 +121,13 @@ def test_children_count_and_are_killed(each_engine: Engine) -> None:
         "    os.setsid()\n"
         "    t = time.process_time()\n"
         "    while time.process_time() - t < 0.3: pass\n"
-        "    os._exit(0)\n"
-        "time.sleep(0.6)\n"
+        "    open('done', 'w').close()\n"
+        "    time.sleep(30)\n"
+        "while not os.path.exists('done'): time.sleep(0.02)\n"
     )
     execution = each_engine.run(source, limits=Limits(processes=8, cpu_s=5))
     assert execution.outcome is Outcome.OK
+    assert execution.cost.wall_s < 25
     if execution.cost.cpu_source is CpuSource.CGROUP:
         assert execution.cost.cpu_s > 0.28
     alone = each_engine.run(source, limits=Limits(processes=1))

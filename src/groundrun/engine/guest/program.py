@@ -17,8 +17,9 @@ NAME = "main.py"
 def main(job: GuestJob) -> None:
     """Run the job's source as the main program; what it raises passes through."""
     path = os.path.join(os.getcwd(), NAME)
-    with open(path, "wb") as file:
-        file.write(job.source.encode("utf-8", "surrogatepass"))
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    os.write(descriptor, job.source.encode("utf-8", "surrogatepass"))
+    os.close(descriptor)
     module = types.ModuleType("__main__")
     module.__dict__.update(__file__=path, __builtins__=__builtins__)
     sys.modules["__main__"] = module

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import importlib
 import json
 import os
 import sys
@@ -20,6 +19,7 @@ from typing import Any, NoReturn
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 CONTROL = 3
+_COMMON = ("bisect", "collections", "copy", "functools", "heapq", "itertools", "math", "operator", "re", "string", "typing")
 FIRST_CGROUP = 4
 
 
@@ -32,8 +32,9 @@ def main() -> NoReturn:
     cgroups = (ctypes.c_int * 8)(*range(FIRST_CGROUP, FIRST_CGROUP + policy["cgroups"]))
     library.gr_open(CONTROL, policy["namespaces"], cgroups, policy["cgroups"], policy["self_pid"])
     sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry) != HERE]
-    boot = _load_boot(policy["roots"])
-    modules = {name: boot.load(name) for name in policy["guests"]}
+    guests = _Guests(policy["roots"])
+    for name in policy["guests"]:
+        guests.get(name)
     _warm_up()
     problem = _set_guards(library, policy)
     if problem:
@@ -42,22 +43,40 @@ def main() -> NoReturn:
     gc.collect()
     gc.freeze()
     library.gr_ready()
-    _serve(library, boot, modules, policy["work"])
+    _serve(library, guests, policy["work"])
 
 
-def _load_boot(roots: dict[str, str]) -> Any:
-    """Import boot under its real name, with the empty parent packages that it makes itself."""
-    spec = importlib.util.spec_from_file_location("groundrun_boot", os.path.join(HERE, "boot.py"))
-    assert spec is not None and spec.loader is not None
-    first = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(first)
-    first.install_stubs(roots)
-    return importlib.import_module("groundrun.engine.guest.boot")
+class _Guests:
+    """The guest modules that are loaded, and the two that the zygote itself needs."""
+
+    def __init__(self, roots: dict[str, str]) -> None:
+        sys.path.insert(0, HERE)
+        import boot  # type: ignore[import-not-found]  # by its file: its package exists only after install_stubs
+
+        sys.path.remove(HERE)
+        del sys.modules["boot"]
+        boot.install_stubs(roots)
+        self._shelf: dict[str, Any] = {}
+        self._loaded: dict[str, Any] = {}
+        self.boot = boot.load("groundrun.engine.guest.boot", self._shelf)
+        self.job = self.boot.load("groundrun.engine.guest.job", self._shelf)
+
+    def get(self, name: str) -> Any:
+        """The module of that name; a new one is loaded and frozen before the next fork."""
+        if name not in self._loaded:
+            self._loaded[name] = self.boot.load(name, self._shelf)
+            gc.collect()
+            gc.freeze()
+        return self._loaded[name]
 
 
 def _warm_up() -> None:
+    """Do once what every child would do: first compile, first traceback, first stream; and import what most programs import."""
     import io
     import traceback
+
+    for name in _COMMON:
+        __import__(name)
 
     try:
         exec(compile("class C:\n  x: int = 1\ndef f(a, *b, **c):\n  return [i for i in b if i]\nf(1, 2)\n1 / 0\n", "warm", "exec"), {})
@@ -85,47 +104,40 @@ def _set_guards(library: Any, policy: dict[str, Any]) -> tuple[int, str] | None:
     return None
 
 
-def _serve(library: Any, boot: Any, modules: dict[str, Any], work: str) -> NoReturn:
-    guest = ctypes.create_string_buffer(96)
+def _serve(library: Any, guests: _Guests, work: str) -> NoReturn:
+    name = ctypes.create_string_buffer(96)
     place = work.encode()
     while True:
-        got = library.gr_wait(guest)
+        got = library.gr_wait(name)
         if got <= 0:
             os._exit(0 if got == 0 else 1)
         if got == 2:
             continue
-        name = guest.value.decode()
-        if name not in modules:
-            modules[name] = boot.load(name)
-            gc.collect()
-            gc.freeze()
+        module = guests.get(name.value.decode())
         try:
             pid = os.fork()
         except OSError as error:
             library.gr_fork_failed(error.errno)
             continue
         if pid == 0:
-            _become(library, boot, modules[name], place)
+            _become(library, guests, module, place)
         library.gr_reap(pid)
 
 
-def _become(library: Any, boot: Any, module: Any, work: bytes) -> NoReturn:
+def _become(library: Any, guests: _Guests, module: Any, work: bytes) -> NoReturn:
     """In the child: enter the slot, then read the job and run it."""
     channel = ctypes.c_int(-1)
     region = library.gr_enter(ctypes.byref(channel), work)
-    job_module = sys.modules["groundrun.engine.guest.job"]
 
     def write(offset: int, data: bytes) -> None:
         ctypes.memmove(region + offset, data, len(data))
 
-    job = job_module.decode_job(boot.read_all(4), channel=channel.value, write=write)
+    job = guests.job.decode_job(guests.boot.read_all(4), channel=channel.value, write=write)
     os.close(4)
-    job_module.lay_out(job.files)
-    boot.forget_guests()
-    os._exit(boot.run(module, job))
+    if job.files:
+        guests.job.lay_out(job.files)
+    os._exit(guests.boot.run(module, job))
 
 
 if __name__ == "__main__":
-    import importlib.util
-
     main()
