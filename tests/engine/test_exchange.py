@@ -44,7 +44,9 @@ def test_a_forged_region_never_breaks_the_host(junk: bytes, ending: int, report:
         exchange.close()
 
 
-@pytest.mark.parametrize("data", [b"", b"[]", b"1", b'{"kind": []}', b'{"kind": "raised", "line": "x", "errno": [], "type": 5}', b"[" * 60_000])
+@pytest.mark.parametrize(
+    "data", [b"", b"[]", b"1", b'{"kind": []}', b'{"kind": "raised", "line": "x", "errno": [], "type": 5}', b"[" * 60_000]
+)
 def test_an_ending_is_checked_field_by_field(data: bytes) -> None:
     ending = Ending(data)
     assert ending.exception is None or ending.exception.line is None
@@ -52,10 +54,14 @@ def test_an_ending_is_checked_field_by_field(data: bytes) -> None:
 
 def test_the_last_report_wins_and_too_long_a_one_is_refused() -> None:
     exchange = Exchange(Job(program=Program("")))
+
+    def write(offset: int, data: bytes) -> None:
+        os.pwrite(exchange.report, data, offset)
+
     try:
         job = GuestJob(
             source="", entry_point=None, argv=[], payload=b"", files={}, channel=-1,
-            write=lambda offset, data: os.pwrite(exchange.report, data, offset) and None,
+            write=write,
         )  # fmt: skip
         job.report(b"first and longer")
         job.report(b"second")

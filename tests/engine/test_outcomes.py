@@ -127,7 +127,6 @@ def test_children_count_and_are_killed(each_engine: Engine) -> None:
     )
     execution = each_engine.run(source, limits=Limits(processes=8, cpu_s=5))
     assert execution.outcome is Outcome.OK
-    assert execution.cost.wall_s < 25
     if execution.cost.cpu_source is CpuSource.CGROUP:
         assert execution.cost.cpu_s > 0.28
     alone = each_engine.run(source, limits=Limits(processes=1))

@@ -40,7 +40,7 @@ def decide(program: bytes, number: int, *arguments: int, arch: int = ARCH) -> in
             case 0x05:
                 at += constant
             case 0x06:
-                return constant
+                return int(constant)
             case _:
                 raise AssertionError(f"unknown instruction {operation:#x}")
 

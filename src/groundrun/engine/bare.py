@@ -47,7 +47,17 @@ class BareLane:
         self._folder = tempfile.mkdtemp(prefix="groundrun-none-")
         settings = {"roots": guest_roots(), "rlimits": _rlimits(limits)}
         boot = Path(guest_roots()["groundrun.engine.guest"]) / "boot.py"
-        arguments = [self._python, "-s", "-B", str(boot), job.guest, json.dumps(settings), str(exchange.job), str(exchange.report), str(channel)]
+        arguments = [
+            self._python,
+            "-s",
+            "-B",
+            str(boot),
+            job.guest,
+            json.dumps(settings),
+            str(exchange.job),
+            str(exchange.report),
+            str(channel),
+        ]
         passed = [exchange.job, exchange.report, *([channel] if channel >= 0 else [])]
         self._facts: KernelFacts | None = None
         self._started = time.monotonic()

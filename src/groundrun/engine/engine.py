@@ -148,7 +148,13 @@ class Engine:
         return run
 
     def run(
-        self, program: Runnable, *, stdin: bytes = b"", argv: tuple[str, ...] = (), limits: Limits | None = None, collect: tuple[str, ...] = ()
+        self,
+        program: Runnable,
+        *,
+        stdin: bytes = b"",
+        argv: tuple[str, ...] = (),
+        limits: Limits | None = None,
+        collect: tuple[str, ...] = (),
     ) -> Execution:
         """Run one program and wait. The keywords replace the job's own fields. Raises EngineError for our faults only."""
         result: Execution = _wait(self.submit(_with(program, stdin, argv, limits, collect)))
@@ -189,7 +195,13 @@ class Engine:
                 run.cancel()
 
     async def arun(
-        self, program: Runnable, *, stdin: bytes = b"", argv: tuple[str, ...] = (), limits: Limits | None = None, collect: tuple[str, ...] = ()
+        self,
+        program: Runnable,
+        *,
+        stdin: bytes = b"",
+        argv: tuple[str, ...] = (),
+        limits: Limits | None = None,
+        collect: tuple[str, ...] = (),
     ) -> Execution:
         """`run` for asyncio; cancelling the task ends the program."""
         result: Execution = await asyncio.wrap_future(self.submit(_with(program, stdin, argv, limits, collect)))

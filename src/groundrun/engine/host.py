@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import sys
 from functools import cache
 from pathlib import Path
 
@@ -108,7 +107,9 @@ def make_setup(rung: Rung, *, python: str, landlock_abi: int | None) -> Setup:
     if landlock_abi is not None:
         abi = min(abi, landlock_abi)
     if abi < 1:
-        raise RungUnavailable(rung.value, "the kernel has no landlock", "boot with lsm=landlock,… on Linux 5.13 or later, or ask for 'none'")
+        raise RungUnavailable(
+            rung.value, "the kernel has no landlock", "boot with lsm=landlock,… on Linux 5.13 or later, or ask for 'none'"
+        )
     interpreter = describe_interpreter(python)
     delegation = find_delegation()
     private, why_not = _private_uid(rung, interpreter)
@@ -116,9 +117,7 @@ def make_setup(rung: Rung, *, python: str, landlock_abi: int | None) -> Setup:
     isolation = Isolation(
         rung=rung, memory_guard=memory_guard(delegation), cpu_guard=delegation.cpu_source, landlock_abi=abi, missing=missing
     )
-    return Setup(
-        rung=rung, interpreter=interpreter, delegation=delegation, landlock_abi=abi, private_uid=private, isolation=isolation
-    )
+    return Setup(rung=rung, interpreter=interpreter, delegation=delegation, landlock_abi=abi, private_uid=private, isolation=isolation)
 
 
 def _private_uid(rung: Rung, interpreter: Interpreter) -> tuple[bool, str]:
@@ -150,7 +149,9 @@ def _missing(rung: Rung, abi: int, delegation: Delegation, why_not_private: str)
     if not delegation.memory:
         lacks.append("total memory: no memory cgroup is delegated, so each process is bounded alone")
     if not delegation.cpu:
-        lacks.append("processor time of children that nobody waits for: no cgroup is delegated; fork is refused unless Limits.processes asks for it")
+        lacks.append(
+            "processor time of children that nobody waits for: no cgroup is delegated; fork is refused unless Limits.processes asks for it"
+        )
     if rung is Rung.LANDLOCK:
         lacks.append("disk: bytes are measured every 50 ms instead of capped, inodes are not bounded")
         lacks.append("names and sizes of files outside can be seen by stat")
@@ -163,11 +164,3 @@ def _missing(rung: Rung, abi: int, delegation: Delegation, why_not_private: str)
 
 def _strength(rung: Rung) -> int:
     return [Rung.NONE, Rung.LANDLOCK, Rung.NAMESPACES].index(rung)
-
-
-def default_python() -> str:
-    """The interpreter that programs run under unless told otherwise: the present one."""
-    return sys.executable
-
-
-

@@ -6,7 +6,6 @@ import json
 import os
 import stat
 import subprocess
-import sys
 from functools import cache
 from pathlib import Path
 
@@ -38,7 +37,9 @@ def describe_interpreter(executable: str) -> Interpreter:
     path = executable if os.sep in executable else _which(executable)
     path = os.path.abspath(path)
     try:
-        answer = subprocess.run([path, "-I", "-c", _QUESTION], capture_output=True, text=True, timeout=60, check=True, stdin=subprocess.DEVNULL)
+        answer = subprocess.run(
+            [path, "-I", "-c", _QUESTION], capture_output=True, text=True, timeout=60, check=True, stdin=subprocess.DEVNULL
+        )
         facts = json.loads(answer.stdout)
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         raise RuntimeUnreachable(path, f"it is not a Python that runs: {error}") from error
@@ -50,9 +51,7 @@ def describe_interpreter(executable: str) -> Interpreter:
     folders = dict.fromkeys(os.path.normpath(folder) for folder in named if folder not in ("/", ""))
     resolved = dict.fromkeys(os.path.realpath(folder) for folder in folders)
     packages = tuple(entry for entry in facts["paths"] if entry.endswith(("site-packages", "dist-packages")) and os.path.isdir(entry))
-    return Interpreter(
-        executable=path, version=version, library=facts["library"], folders=tuple(folders | resolved), packages=packages
-    )
+    return Interpreter(executable=path, version=version, library=facts["library"], folders=tuple(folders | resolved), packages=packages)
 
 
 def find_unreachable(interpreter: Interpreter) -> tuple[str, str] | None:
@@ -100,8 +99,3 @@ def _links(path: str) -> list[str]:
         path = os.path.normpath(os.path.join(os.path.dirname(path), os.readlink(path)))
         steps.append(path)
     return steps
-
-
-def this_python() -> str:
-    """The interpreter that this process runs under."""
-    return sys.executable

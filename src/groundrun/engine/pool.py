@@ -20,7 +20,7 @@ import msgspec
 from groundrun.engine.exchange import Exchange
 from groundrun.engine.job import Job
 from groundrun.engine.lane import Lane, gather
-from groundrun.errors import EngineError, HostRefused
+from groundrun.errors import EngineError
 from groundrun.records import ExceptionInfo, Execution, Limits, Outcome, Program
 
 MakeLane = Callable[[str], Lane]
@@ -240,7 +240,12 @@ class Pool:
             running = max(self._submitted - self._finished - waiting, 0)
             restarts = sum(worker.restarts for worker in self._workers)
             return EngineStats(
-                workers=len(self._workers), finished=self._finished, running=running, waiting=waiting, restarts=restarts, faults=self._faults
+                workers=len(self._workers),
+                finished=self._finished,
+                running=running,
+                waiting=waiting,
+                restarts=restarts,
+                faults=self._faults,
             )
 
     def close(self) -> None:
@@ -264,6 +269,3 @@ class Pool:
         """In a forked child: let go of the parent's processes."""
         for worker in self._workers:
             worker.abandon()
-
-
-__all__ = ["EngineStats", "HostRefused", "MakeLane", "Pool", "Run", "Worker"]

@@ -223,20 +223,27 @@ class WardenLane:
         return otherwise
 
 
-class _Reply:
-    __slots__ = (
-        "baseline", "cpu_ns", "ended_by", "error", "id", "kind", "measured_by_cgroup", "memory_peak", "oom_kills", "process_refusals",
-        "text", "version", "wait_status", "wall_ns",
-    )  # fmt: skip
+class _Reply(msgspec.Struct):
+    """struct reply of native/wire.h, field by field."""
 
-    def __init__(
-        self, version: int, kind: int, id: int, wait_status: int, error: int, ended_by: int, measured_by_cgroup: int, cpu_ns: int, wall_ns: int,
-        memory_peak: int, oom_kills: int, process_refusals: int, baseline: int, text: bytes,
-    ) -> None:  # fmt: skip
-        self.version, self.kind, self.id, self.wait_status, self.error = version, kind, id, wait_status, error
-        self.ended_by, self.measured_by_cgroup, self.cpu_ns, self.wall_ns = ended_by, measured_by_cgroup, cpu_ns, wall_ns
-        self.memory_peak, self.oom_kills, self.process_refusals, self.baseline = memory_peak, oom_kills, process_refusals, baseline
-        self.text = text.split(b"\0", 1)[0].decode("utf-8", "replace")
+    version: int
+    kind: int
+    id: int
+    wait_status: int
+    error: int
+    ended_by: int
+    measured_by_cgroup: int
+    cpu_ns: int
+    wall_ns: int
+    memory_peak: int
+    oom_kills: int
+    process_refusals: int
+    baseline: int
+    raw_text: bytes
+
+    @property
+    def text(self) -> str:
+        return self.raw_text.split(b"\0", 1)[0].decode("utf-8", "replace")
 
 
 def _tell(reply: _Reply) -> str:
