@@ -83,7 +83,8 @@ def describe_to_warden(delegation: Delegation) -> list[str]:
             if (Path(delegation.memory) / "memory.swap.max").exists():
                 words += ["--set", f"{at}/memory.swap.max", "0"]
     if delegation.pids:
-        words += ["--pids-limit", f"{delegation.pids}/{name}/pids.max", "--pids-events", f"{delegation.pids}/{name}/pids.events"]
+        at = f"{delegation.pids}/{name}"
+        words += ["--pids-limit", f"{at}/pids.max", "--pids-events", f"{at}/pids.events", "--pids-current", f"{at}/pids.current"]
     return words
 
 

@@ -4,7 +4,7 @@ What crosses is *plain data*: values whose type is exactly a builtin one (`type(
 size, float (every NaN and -0.0 to the bit), complex, str with lone surrogates, bytes, bytearray, list, tuple, set, frozenset, dict in its
 order, range, slice, Ellipsis, NotImplemented; Counter, OrderedDict, defaultdict, deque; Decimal, Fraction; datetime, date, time,
 timedelta, timezone; numpy scalars and arrays of numbers and text. An object reached twice is one object on the other side too, and a
-cycle is a cycle, within one message.
+cycle is a cycle, within one message; except that a tuple which contains itself through two lists at once is refused.
 
 Iterators, generators and dict views cross when `drain` says so: they arrive as real ones over what they would have given, so that no
 code of the sender runs while the receiver iterates. Everything else is offered to the `keep` hook, which may turn it into a *handle*,
@@ -44,6 +44,7 @@ MAX_BYTES = 32 << 20
 MAX_DEPTH = 400  # far below the interpreter's recursion limit, which `==` and `hash` of the receiver obey
 MAX_UNFOLDED = 16_000_000  # parts of the value with sharing written out: `==` over that many takes about half a second
 MAX_DRAINED = 1_000_000
+MAX_KNOTS = 16
 LONG_TEXT = 256  # bytes; a text of this size or more is shared instead of written again
 LONG_NUMBER = 8192  # bytes; of a numerator, denominator or decimal: their arithmetic is quadratic
 
@@ -92,12 +93,13 @@ def encode_numbered(
 ) -> tuple[bytes, list[object]]:
     """The message, and its numbered objects in order."""
     first: list[object] = []
-    while len(first) < 16:
+    while True:
         try:
             return _Encoder(keep, drain, given or {}).run([*first, value])
         except _Knot as knot:
-            first.append(knot.container)
-    raise EncodeError("more than 16 tuples contain themselves")
+            if len(first) >= MAX_KNOTS or any(knot.container is known for known in first):
+                raise EncodeError("tuples contain themselves in too many ways") from None
+            first.insert(0, knot.container)
 
 
 class _Encoder:

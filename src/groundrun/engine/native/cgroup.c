@@ -46,6 +46,7 @@ void open_guards(const struct policy *policy, struct guards *guards) {
     guards->memory_events = open_one(policy->memory_events, O_RDONLY);
     guards->pids_limit = open_one(policy->pids_limit, O_RDWR);
     guards->pids_events = open_one(policy->pids_events, O_RDONLY);
+    guards->pids_current = open_one(policy->pids_current, O_RDONLY);
 }
 
 /* Remove the folders; waits up to two seconds for the dead to leave them. */
@@ -69,4 +70,9 @@ uint64_t cpu_used(const struct guards *guards) {
     uint64_t microseconds = count_in(guards->cpu, "usage_usec"); /* cpu.stat of version 2 */
     if (microseconds) return microseconds * 1000;
     return read_fd(guards->cpu, text, sizeof text) > 0 ? strtoull(text, NULL, 10) : 0; /* cpuacct.usage of version 1 */
+}
+
+int is_deserted(const struct guards *guards) {
+    char text[32];
+    return guards->pids_current >= 0 && read_fd(guards->pids_current, text, sizeof text) > 0 && text[0] == '0';
 }

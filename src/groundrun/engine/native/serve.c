@@ -311,7 +311,8 @@ static void carry_out(struct run *run, int *fds, int count) {
     const int may_fork = !!(request->flags & MAY_FORK), collect = !!(request->flags & HAS_COLLECT);
     if (policy->namespaces) {
         if (collect && run->ended_by == BY_ITSELF) slot_collect(&slot, fds[count - 2], fds[count - 1], request->disk);
-        if (may_fork || collect || run->ended_by != BY_ITSELF) reaped = end_slot(&slot); /* no stray may write into what the host reads */
+        if (collect || run->ended_by != BY_ITSELF || (may_fork && !is_deserted(guards)))
+            reaped = end_slot(&slot); /* no stray may write into what the host reads */
     } else {
         reaped = kill_family(run->child, policy->uid, may_fork, zygote);
         if (run->ended_by == BY_ITSELF && measure_folder(folder, request->disk) > request->disk) run->ended_by = BY_DISK;

@@ -60,6 +60,7 @@ static void parse(int count, char **words) {
         else if (!strcmp(word, "--memory-events")) policy.memory_events = value;
         else if (!strcmp(word, "--pids-limit")) policy.pids_limit = value;
         else if (!strcmp(word, "--pids-events")) policy.pids_events = value;
+        else if (!strcmp(word, "--pids-current")) policy.pids_current = value;
         else if (!strcmp(word, "--env") && policy.environment_count < 63) policy.environment[policy.environment_count++] = (char *)value;
         else if (i + 1 < count && !strcmp(word, "--set") && policy.setting_count < MAX_CGROUPS) {
             policy.settings[policy.setting_count][0] = value;

@@ -27,7 +27,7 @@ struct policy {
     int cgroup_count;
     const char *settings[MAX_CGROUPS][2]; /* file and what to write to it, once */
     int setting_count;
-    const char *cpu_file, *memory_limit, *memory_peak, *memory_events, *pids_limit, *pids_events;
+    const char *cpu_file, *memory_limit, *memory_peak, *memory_events, *pids_limit, *pids_events, *pids_current;
     char **zygote;           /* argument vector of the zygote; the control descriptor is appended */
     char *environment[64];
     int environment_count;
@@ -35,7 +35,7 @@ struct policy {
 
 struct guards { /* descriptors of the standing cgroup's files, -1 where it has none */
     int procs[MAX_CGROUPS], procs_count;
-    int cpu, memory_limit, memory_peak, memory_events, pids_limit, pids_events;
+    int cpu, memory_limit, memory_peak, memory_events, pids_limit, pids_events, pids_current;
 };
 
 struct slot {
@@ -48,6 +48,7 @@ struct slot {
 void open_guards(const struct policy *policy, struct guards *guards);
 void remove_cgroups(void);
 uint64_t cpu_used(const struct guards *guards);                      /* ns; 0 without a guard */
+int is_deserted(const struct guards *guards);                        /* 1: known that no process is in it any more */
 uint64_t count_in(int fd, const char *key);                          /* "key N" in a file, or 0 */
 /* root.c: build the read-only root and make it this mount namespace's. */
 void build_root(const struct policy *policy);
