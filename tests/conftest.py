@@ -7,9 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from groundrun.engine import Engine
 from groundrun.errors import HostRefused
+
+settings.register_profile("fuzz", max_examples=20_000, deadline=None)
+settings.register_profile("default", deadline=None)
+settings.load_profile("default")
 
 
 @pytest.fixture(scope="session")

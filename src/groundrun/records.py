@@ -12,14 +12,14 @@ exception, its own output and its own exit status; only the fields that the docs
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 
 import msgspec
 
 MEBIBYTE = 1 << 20
 
 
-class Outcome(str, Enum):
+class Outcome(StrEnum):
     """How a program ended. The value serializes; `describe()` is a sentence."""
 
     OK = "ok"
@@ -67,7 +67,7 @@ _SENTENCES = {
 }
 
 
-class Rung(str, Enum):
+class Rung(StrEnum):
     """How strongly a program was isolated, strongest first. `none` is used only when it is asked for by name."""
 
     NAMESPACES = "namespaces"
@@ -75,7 +75,7 @@ class Rung(str, Enum):
     NONE = "none"
 
 
-class MemoryGuard(str, Enum):
+class MemoryGuard(StrEnum):
     """Who bounded memory: a cgroup bounds the sum of the slot; an address-space limit bounds each process alone."""
 
     CGROUP2 = "cgroup2"
@@ -84,7 +84,7 @@ class MemoryGuard(str, Enum):
     NOTHING = "nothing"
 
 
-class CpuSource(str, Enum):
+class CpuSource(StrEnum):
     """Who measured processor time. A cgroup counts the whole slot; wait4 misses children that nobody waited for."""
 
     CGROUP = "cgroup"
@@ -96,7 +96,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What one run may use. Every limit is for the whole slot, children included, as far as the rung can hold it.
 
     `processes` counts processes and threads together. None leaves the choice to the rung: 64 at `namespaces` where a
-    cgroup bounds and measures all of them, 1 elsewhere (threads still allowed, fork refused), because what can't be measured can't be limited.
+    cgroup bounds and measures all of them, 1 elsewhere (threads still allowed, fork refused): what can't be measured can't be limited.
     `output_bytes` is per stream; past it the run counts as `output_limit` and the record keeps the head and the tail.
     `memory_bytes` is what the program may use on top of the interpreter.
     """

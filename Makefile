@@ -1,0 +1,71 @@
+# Every target needs only make and Python 3.11; what else is missing is installed once (apt-get where root or sudo is to be had).
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench parity fuzz toolchains native clean
+MAKEFLAGS += --no-print-directory
+SHELL := /bin/bash
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+BIN := .venv/bin
+STAMP := .venv/groundrun.stamp
+NATIVE := src/groundrun/engine/native
+C_FILES := $(wildcard $(NATIVE)/*.[ch])
+GROUNDRUN_DATA ?= $(abspath $(wildcard ../shared/data))
+bench parity: export GROUNDRUN_DATA := $(GROUNDRUN_DATA)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_ROOT_USER_ACTION := ignore
+
+help:  ## what there is to make
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+
+setup: $(STAMP) native  ## a virtual environment with groundrun in it, and the native part
+
+$(STAMP): pyproject.toml setup.py
+	@[ -n "$(PYTHON)" ] || { echo "error: no Python 3.11 or later on this machine: apt install python3" >&2; exit 1; }
+	@command -v cc gcc clang tcc >/dev/null || .ci/apt gcc libc6-dev || true
+	@[ -x $(BIN)/python ] || { $(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || .ci/apt python3-venv; }
+	@[ -x $(BIN)/python ] || { echo "making .venv (once)"; $(PYTHON) -m venv .venv; }
+	@echo "installing groundrun into .venv (once)"
+	@$(BIN)/python -m pip install -q -e '.[dev]'
+	@touch $@
+
+native: $(STAMP)  ## compile the warden and the guest library when their sources changed
+ifneq ($(C_FILES),)
+	@$(MAKE) -s $(NATIVE)/bin/warden
+endif
+
+$(NATIVE)/bin/warden: $(C_FILES) setup.py
+	@$(BIN)/python -W ignore setup.py -q build_native --inplace
+
+demo: setup  ## judge the authored candidates of the starter set, offline
+	@$(BIN)/groundrun demo
+
+test: setup  ## the tests, without the long ones
+	@$(BIN)/python -m pytest -q -rs -m "not long"
+
+check: setup  ## lint, types, floors, documentation, native warnings
+	@mkdir -p .cache
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check -q . || { echo "error: run .venv/bin/ruff format ." >&2; exit 1; }
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo >.cache/imports.txt 2>&1 || { cat .cache/imports.txt; exit 1; }
+	@$(BIN)/python docs/generate.py --check
+	@$(BIN)/mkdocs -q build --strict --site-dir .cache/site
+	@$(BIN)/python -W ignore setup.py -q build_native --into .cache/native --werror
+	@echo "check: lint, types, floors, documentation and native warnings are clean"
+
+bench: setup  ## speed against peers, in one run
+	@$(BIN)/groundrun bench engine
+
+parity: setup  ## recorded outputs of real models against published numbers
+	@$(BIN)/python -m pytest -q -rs -m "parity"
+	@[ -n "$(GROUNDRUN_DATA)" ] || { echo "error: no recorded outputs here: name their folder in GROUNDRUN_DATA" >&2; exit 2; }
+	@$(BIN)/groundrun reproduce
+
+fuzz: setup  ## the generated tests with many more examples
+	@$(BIN)/python -m pytest -q -rs --hypothesis-profile=fuzz --timeout=1800 tests/engine/test_transport.py
+
+toolchains: setup  ## which languages this machine can run
+	@$(BIN)/groundrun doctor --languages
+
+clean:  ## remove what was made
+	@rm -rf .venv .cache build dist site src/*.egg-info $(NATIVE)/bin

@@ -1,0 +1,169 @@
+"""Scores of a run: unbiased pass@k, its interval, and everything that must stand beside it to be honest.
+
+pass@k of a task with n samples of which c passed is 1 when n - c < k, else 1 - prod_{i=n-c+1..n} (1 - k/i)
+(Chen et al. 2021, "Evaluating Large Language Models Trained on Code", section 2.1); a score is the mean over tasks.
+
+Promises: pure functions; masked samples (our faults) are left out and their share is told, never counted as 0; a k is
+given only where every scored task has at least k samples, and what was left out is said in words; passes of problems that need one
+shared process (`protected=False`) don't enter the headline and give a second row of estimates of their own.
+Does not promise an interval for sampling noise inside a task: the bootstrap resamples tasks, so one task gives a point.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from groundrun.records import Verdict
+
+LEVEL = 0.95
+RESAMPLES = 1000
+
+
+class Tally(msgspec.Struct, kw_only=True):
+    """What the samples of one task came to. `passed` counts protected passes, `unprotected` the others."""
+
+    task_id: str
+    samples: int = 0
+    passed: int = 0
+    unprotected: int = 0
+    masked: int = 0
+    flaky: int = 0
+
+    @property
+    def scored(self) -> int:
+        """Samples with an answer, right or wrong."""
+        return self.samples - self.masked
+
+    def add(self, verdict: Verdict) -> None:
+        """Count one verdict."""
+        self.samples += 1
+        self.masked += verdict.passed is None
+        self.passed += verdict.passed is True and verdict.protected
+        self.unprotected += verdict.passed is True and not verdict.protected
+        self.flaky += verdict.flaky
+
+
+class Estimate(msgspec.Struct, frozen=True, kw_only=True):
+    """One pass@k with its bootstrap percentile interval over tasks."""
+
+    k: int
+    value: float
+    low: float
+    high: float
+
+    @property
+    def name(self) -> str:
+        """`pass@k`, as gates and reports spell it."""
+        return f"pass@{self.k}"
+
+
+class Metrics(msgspec.Struct, frozen=True, kw_only=True):
+    """The scores of a run. Shares and values are between 0 and 1.
+
+    `estimates` counts protected passes only; `with_unprotected` counts all passes and is empty when there are no others.
+    `missing_tasks` have no sample at all, `masked_tasks` none that has an answer: neither is in a mean, so a score over
+    fewer tasks than the benchmark has is not comparable, and `complete` is then False.
+    """
+
+    tasks: int
+    samples: int
+    passed: int
+    estimates: tuple[Estimate, ...]
+    with_unprotected: tuple[Estimate, ...] = ()
+    unprotected: int = 0
+    masked: int = 0
+    masked_share: float = 0.0
+    flaky: int = 0
+    outcomes: dict[str, int] = {}
+    missing_tasks: tuple[str, ...] = ()
+    masked_tasks: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    level: float = LEVEL
+    resamples: int = RESAMPLES
+    seed: int = 0
+
+    @property
+    def complete(self) -> bool:
+        """True when every task of the benchmark is in the mean."""
+        return not self.missing_tasks and not self.masked_tasks
+
+    def find(self, name: str) -> Estimate | None:
+        """The headline estimate called `name`, such as `pass@1`; None when it was left out."""
+        return next((estimate for estimate in self.estimates if estimate.name == name), None)
+
+
+def estimate_pass_at_k(samples: int, passed: int, k: int) -> float:
+    """Unbiased chance that one of k draws without replacement passes. Raises ValueError unless passed <= samples >= k >= 1."""
+    if not 0 <= passed <= samples or not 1 <= k <= samples:
+        raise ValueError(f"pass@{k} needs 1 <= k <= samples and 0 <= passed <= samples, not samples={samples}, passed={passed}")
+    if samples - passed < k:
+        return 1.0
+    return 1.0 - math.prod(1.0 - k / i for i in range(samples - passed + 1, samples + 1))
+
+
+def bootstrap_interval(values: Sequence[float], *, seed: int = 0, level: float = LEVEL, resamples: int = RESAMPLES) -> tuple[float, float]:
+    """Percentile interval of the mean of `values`, drawn with replacement. The same seed gives the same interval."""
+    if not values:
+        raise ValueError("an interval needs at least one value")
+    draw = random.Random(seed)
+    size = len(values)
+    means = sorted(math.fsum(draw.choices(values, k=size)) / size for _ in range(resamples))
+    tail = (1.0 - level) / 2.0
+    return _percentile(means, tail), _percentile(means, 1.0 - tail)
+
+
+def measure(
+    verdicts: Iterable[Verdict],
+    *,
+    task_ids: Iterable[str] = (),
+    ks: Sequence[int] = (1, 10, 100),
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Metrics:
+    """The metrics of a stream of verdicts. `task_ids` are the benchmark's, so that those without a sample are named."""
+    tallies: dict[str, Tally] = {}
+    outcomes: Counter[str] = Counter()
+    for verdict in verdicts:
+        tallies.setdefault(verdict.task_id, Tally(task_id=verdict.task_id)).add(verdict)
+        outcomes["masked" if verdict.passed is None else verdict.outcome.value] += 1
+    scored = [tally for tally in tallies.values() if tally.scored]
+    fewest = min((tally.scored for tally in scored), default=0)
+    kept = [k for k in ks if 1 <= k <= fewest]
+    samples, masked = sum(tally.samples for tally in tallies.values()), sum(tally.masked for tally in tallies.values())
+    unprotected = sum(tally.unprotected for tally in scored)
+    return Metrics(
+        tasks=len(scored),
+        samples=samples,
+        passed=sum(tally.passed for tally in scored),
+        estimates=tuple(_estimate(scored, k, seed, resamples) for k in kept),
+        with_unprotected=tuple(_estimate(scored, k, seed, resamples, unprotected=True) for k in kept) if unprotected else (),
+        unprotected=unprotected,
+        masked=masked,
+        masked_share=masked / samples if samples else 0.0,
+        flaky=sum(tally.flaky for tally in tallies.values()),
+        outcomes=dict(sorted(outcomes.items())),
+        missing_tasks=tuple(task_id for task_id in task_ids if task_id not in tallies),
+        masked_tasks=tuple(tally.task_id for tally in tallies.values() if not tally.scored),
+        left_out=tuple(f"pass@{k} was left out: a task has only {fewest} samples with an answer" for k in ks if k not in kept),
+        resamples=resamples,
+        seed=seed,
+    )
+
+
+def _estimate(scored: Sequence[Tally], k: int, seed: int, resamples: int, *, unprotected: bool = False) -> Estimate:
+    values = [estimate_pass_at_k(tally.scored, tally.passed + (tally.unprotected if unprotected else 0), k) for tally in scored]
+    low, high = bootstrap_interval(values, seed=seed, resamples=resamples)
+    return Estimate(k=k, value=math.fsum(values) / len(values), low=low, high=high)
+
+
+def _percentile(ordered: Sequence[float], share: float) -> float:
+    """Linear interpolation between the two nearest order statistics."""
+    place = share * (len(ordered) - 1)
+    below = math.floor(place)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (ordered[above] - ordered[below]) * (place - below)

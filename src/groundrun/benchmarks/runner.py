@@ -1,0 +1,330 @@
+"""The main job: completions in, verdicts and scores out, in a run folder that the same command goes on with.
+
+Order: open the folder (or go on with it), run the reference solutions, then obtain, store, judge and store again, a small window at a
+time, then measure. One asyncio loop does all of it, so that every write is made between two awaits and none is torn by an interrupt.
+
+Promises: memory doesn't grow with the number of samples beyond their keys; a sample with an answer is never judged again; our
+faults (`EngineError`) are tried once more, then masked, and judged anew when the run is gone on with; Ctrl-C (or cancelling
+`aevaluate`) ends what runs, keeps every verdict that was reached, and leaves a folder to go on with.
+A copied verdict (equal program, see `memory`) carries the cost of the run that it copies.
+
+Does not promise an order of the verdicts, and prints nothing: whoever watches gives a `Progress`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import functools
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from groundrun.benchmarks.dataset import Dataset
+from groundrun.benchmarks.memory import VerdictMemory
+from groundrun.benchmarks.metrics import Metrics, measure
+from groundrun.benchmarks.samples import SampleSet
+from groundrun.benchmarks.store import (
+    Gold,
+    RunConfig,
+    RunFolder,
+    RunMetrics,
+    StoredCompletion,
+    read_completions,
+    read_metrics,
+    read_verdicts,
+)
+from groundrun.engine import Engine
+from groundrun.errors import BadInput, EngineError, UsageError
+from groundrun.judging import JUDGE_VERSION, Calibration, acalibrate, ajudge
+from groundrun.models import Model, extract
+from groundrun.records import Completion, Limits, Problem, Verdict
+
+Source = Model | SampleSet | Sequence[Completion]
+_Result = TypeVar("_Result")
+
+
+class Progress(Protocol):
+    """Who watches a run. Called on the loop's thread between two awaits: be quick."""
+
+    def begin(self, *, total: int, done: int) -> None:
+        """The number of samples in all, and of those that have their verdict from before."""
+
+    def advance(self, verdict: Verdict) -> None:
+        """One more verdict was stored."""
+
+    def note(self, message: str) -> None:
+        """Something to tell, in a sentence."""
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of an evaluation. `judged` ran now, `resumed` were there before, `copied` (of `judged`) equal another program's."""
+
+    folder: str
+    config: RunConfig
+    metrics: Metrics
+    gold: Gold
+    rules: dict[str, int]
+    judged: int
+    resumed: int
+    copied: int
+    skipped: tuple[str, ...] = ()
+
+
+def evaluate(
+    dataset: Dataset,
+    source: Source,
+    engine: Engine,
+    folder: Path,
+    *,
+    n: int | None = None,
+    ks: Sequence[int] = (1, 10, 100),
+    limits: Limits | None = None,
+    seed: int = 0,
+    model: str = "",
+    compat: str = "",
+    progress: Progress | None = None,
+) -> Summary:
+    """Judge what `source` has, or what a model answers, in `folder`; go on where an earlier call stopped.
+
+    n: samples a problem; a model gives 1 without it, recorded samples all there are. limits: for every problem, None for the
+    engine's. model: the name to show for recorded samples. compat: the name of a published mode that `limits` stand for.
+    Raises UsageError and kin (`BadInput`, `ResumeRefused`, `RunLocked`), `StorageFailed`, HostRefused, KeyboardInterrupt.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        pass
+    else:
+        raise UsageError("evaluate() was called where an event loop runs already: use 'await aevaluate(...)' there")
+    return asyncio.run(
+        aevaluate(dataset, source, engine, folder, n=n, ks=ks, limits=limits, seed=seed, model=model, compat=compat, progress=progress)
+    )
+
+
+async def aevaluate(
+    dataset: Dataset,
+    source: Source,
+    engine: Engine,
+    folder: Path,
+    *,
+    n: int | None = None,
+    ks: Sequence[int] = (1, 10, 100),
+    limits: Limits | None = None,
+    seed: int = 0,
+    model: str = "",
+    compat: str = "",
+    progress: Progress | None = None,
+) -> Summary:
+    """`evaluate` for asyncio; cancelling it leaves a folder to go on with."""
+    if n is not None and n < 1:
+        raise UsageError(f"n must be at least 1, not {n}")
+    config = RunConfig(
+        benchmark=f"{dataset.benchmark.name} {dataset.benchmark.version}",
+        dataset_sha256=dataset.sha256,
+        dataset_warning=dataset.warning,
+        limits=limits or engine.limits,
+        judge=JUDGE_VERSION,
+        isolation=await asyncio.to_thread(lambda: engine.isolation),
+        source=f"model:{source.name}" if isinstance(source, Model) else "samples",
+        model=model or (source.name if isinstance(source, Model) else source.path.name if isinstance(source, SampleSet) else "samples"),
+        python=await asyncio.to_thread(_ask_interpreter, engine),
+        seed=seed,
+        compat=compat,
+        versions={"groundrun": version("groundrun")},
+        started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    )
+    with RunFolder(folder, config) as store:
+        run = _Evaluation(dataset, source, engine, store, n=n, limits=limits, progress=progress)
+        await run.judge_all()
+        metrics = measure(read_verdicts(folder), task_ids=run.problems, ks=ks, seed=seed)
+        store.write_metrics(RunMetrics(metrics=metrics, gold=run.gold, rules=dict(store.rules)))
+        return Summary(
+            folder=str(folder),
+            config=store.config,
+            metrics=metrics,
+            gold=run.gold,
+            rules=dict(store.rules),
+            judged=run.judged,
+            resumed=run.resumed,
+            copied=run.copied,
+            skipped=tuple(str(error) for error in source.bad) if isinstance(source, SampleSet) else (),
+        )
+
+
+class _Evaluation:
+    """The state of one call: what is calibrated, what is in flight, what was counted."""
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        source: Source,
+        engine: Engine,
+        store: RunFolder,
+        *,
+        n: int | None,
+        limits: Limits | None,
+        progress: Progress | None,
+    ) -> None:
+        self.problems = {
+            problem.task_id: problem if limits is None else msgspec.structs.replace(problem, limits=limits) for problem in dataset.problems
+        }
+        self.gold = Gold(passed=0, total=0, protected=0)
+        self.judged = self.copied = 0
+        self.resumed = len(store.judged)
+        self._source, self._engine, self._store, self._n, self._progress = source, engine, store, n, progress
+        self._calibrations: dict[str, Calibration] = {}
+        self._memory = VerdictMemory()
+        self._taken: set[tuple[str, int]] = set()
+
+    async def judge_all(self) -> None:
+        """Calibrate, then judge every sample that has no answer yet."""
+        counts = self._count_samples()
+        total = sum(counts.values())
+        await self._calibrate_all(list(counts), settled=len(self._store.judged) >= total)
+        if self._progress:
+            self._progress.begin(total=total, done=self.resumed)
+            if self._store.repaired_bytes:
+                self._progress.note(f"a torn last record of {self._store.repaired_bytes} bytes was removed and is made again")
+        requests = self._requests()
+        await _run_all([self._work(requests) for _ in range(2 * self._engine.workers)])
+
+    def _count_samples(self) -> dict[str, int]:
+        """How many samples each task has, or will have."""
+        if isinstance(self._source, Model):
+            return dict.fromkeys(self.problems, self._n or 1)
+        if isinstance(self._source, SampleSet) and self._n is None:
+            return dict(self._source.tasks)
+        counts: dict[str, int] = {}
+        for completion in self._source:
+            if completion.task_id not in self.problems:
+                raise BadInput(completion.task_id, "this task is not in the benchmark")
+            if self._n is None or completion.sample < self._n:
+                counts[completion.task_id] = counts.get(completion.task_id, 0) + 1
+        return counts
+
+    async def _calibrate_all(self, task_ids: list[str], *, settled: bool) -> None:
+        if settled:
+            try:
+                self.gold = read_metrics(self._store.path).gold
+                return
+            except BadInput:
+                pass  # interrupted between the last verdict and the scores: the references run once more
+        remaining = iter(task_ids)
+        masked: list[str] = []
+
+        async def work() -> None:
+            for task_id in remaining:
+                try:
+                    self._calibrations[task_id] = await _twice(functools.partial(acalibrate, self._engine, self.problems[task_id]))
+                except EngineError:
+                    masked.append(task_id)
+
+        await _run_all([work() for _ in range(self._engine.workers)])
+        with_reference = [task_id for task_id in task_ids if self.problems[task_id].reference is not None]
+        found = {task_id: self._calibrations[task_id] for task_id in with_reference if task_id in self._calibrations}
+        self.gold = Gold(
+            passed=sum(calibration.passed for calibration in found.values()),
+            total=len(with_reference),
+            protected=sum(calibration.passed and calibration.protected for calibration in found.values()),
+            failed=tuple(task_id for task_id, calibration in found.items() if not calibration.passed),
+            masked=tuple(sorted(masked)),
+        )
+
+    def _requests(self) -> Iterator[StoredCompletion | tuple[Problem, int]]:
+        """What to judge, one at a time: completions that exist, and for a model also those still to be asked for."""
+        if not isinstance(self._source, Model):
+            for completion in self._source:
+                if self._n is None or completion.sample < self._n:
+                    yield self._as_stored(completion)
+            return
+        stored = set(self._store.completions)
+        yield from (completion for completion in read_completions(self._store.path) if completion.sample < (self._n or 1))
+        for problem in self.problems.values():
+            yield from ((problem, sample) for sample in range(self._n or 1) if (problem.task_id, sample) not in stored)
+
+    async def _work(self, requests: Iterator[StoredCompletion | tuple[Problem, int]]) -> None:
+        for request in requests:
+            completion = request if isinstance(request, StoredCompletion) else await self._ask(*request)
+            key = (completion.task_id, completion.sample)
+            if key in self._taken:
+                raise BadInput(key[0], f"sample {key[1]} is there twice", hint="number the samples from 0")
+            self._taken.add(key)
+            self._store.add_completion(completion)
+            if key not in self._store.judged:
+                verdict = await self._decide(completion)
+                self._store.add_verdict(verdict)
+                self.judged += 1
+                if self._progress:
+                    self._progress.advance(verdict)
+            await asyncio.sleep(0)
+
+    async def _ask(self, problem: Problem, sample: int) -> StoredCompletion:
+        if not isinstance(self._source, Model):
+            raise TypeError("recorded samples are not asked for")
+        return self._as_stored(await self._source.complete(problem, sample))
+
+    def _as_stored(self, completion: Completion) -> StoredCompletion:
+        if isinstance(completion, StoredCompletion) and completion.solution is not None:
+            return completion
+        problem = self.problems[completion.task_id]
+        solution, rule = completion.solution, "solution"
+        if solution is None:
+            extraction = extract(completion.text, prompt=problem.prompt, entry_point=problem.entry_point)
+            solution, rule = extraction.source, extraction.rule.value
+        return StoredCompletion(
+            task_id=completion.task_id, text=completion.text, solution=solution, sample=completion.sample, model=completion.model, rule=rule
+        )
+
+    async def _decide(self, completion: StoredCompletion) -> Verdict:
+        source = completion.solution or ""
+        known = self._memory.recall(completion.task_id, source, completion.sample)
+        if known is not None:
+            self.copied += 1
+            return known
+        problem = self.problems[completion.task_id]
+        calibration = self._calibrations.get(completion.task_id)
+        if calibration is None:
+            return self._mask(completion, False, "the reference solution could not be run")
+        try:
+            verdict = await _twice(lambda: ajudge(self._engine, problem, completion, calibration))
+        except EngineError as error:
+            return self._mask(completion, calibration.protected, str(error))
+        return self._memory.learn(source, verdict)
+
+    def _mask(self, completion: Completion, protected: bool, why: str) -> Verdict:
+        return Verdict(
+            task_id=completion.task_id,
+            passed=None,
+            protected=protected,
+            reason=f"masked, our fault: {why}",
+            sample=completion.sample,
+            isolation=self._engine.isolation,
+        )
+
+
+async def _twice(attempt: Callable[[], Awaitable[_Result]]) -> _Result:
+    """The result of the first attempt, or of a second one after a fault of ours."""
+    try:
+        return await attempt()
+    except EngineError:
+        return await attempt()
+
+
+async def _run_all(workers: Sequence[Awaitable[None]]) -> None:
+    """Run all to their end; the first error, or being cancelled, cancels the others and waits for them."""
+    tasks = [asyncio.ensure_future(worker) for worker in workers]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _ask_interpreter(engine: Engine) -> str:
+    """The version of the interpreter that programs run under."""
+    return engine.run("import platform; print(platform.python_implementation(), platform.python_version())").text.strip()

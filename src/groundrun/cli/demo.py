@@ -1,0 +1,75 @@
+"""`groundrun demo`: the main job on the starter set, and a check of this host."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from pathlib import Path
+
+import click
+import msgspec
+from rich.console import Console
+
+from groundrun.benchmarks.runner import Summary, evaluate
+from groundrun.benchmarks.store import read_verdicts
+from groundrun.cli.datasets import starter_dataset
+from groundrun.cli.options import common_options, engine_options, make_engine, print_json
+from groundrun.cli.progress import Watch
+from groundrun.reports.authored import Judged, match_verdicts, render_authored
+from groundrun.reports.evaluation import render_summary
+from groundrun.starter import load_starter
+
+
+@click.command("demo")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Run folder; runs/demo-TIME by default.")
+@engine_options
+@common_options
+def demo_verb(out: Path | None, workers: int | None, isolation: str | None, require: str | None, python: str | None, as_json: bool) -> int:
+    """Judge the authored candidates of the starter set, offline: is every verdict right?
+
+    The candidates were written, not sampled from a model: right in different ways, subtly wrong, crashing, endless, hungry, cheating.
+    Exit status 1 when a verdict is not the authored one, 3 when one was masked.
+    """
+    problems = load_starter()
+    folder = out or Path("runs") / f"demo-{datetime.datetime.now():%Y%m%d-%H%M%S-%f}"
+    started = time.monotonic()
+    with make_engine(workers=workers, isolation=isolation, require=require, python=python) as engine, Watch("demo") as watch:
+        completions = [completion for problem in problems for completion in problem.completions()]
+        summary = evaluate(starter_dataset(problems), completions, engine, folder, ks=(1,), model="authored candidates", progress=watch)
+    elapsed_s = time.monotonic() - started
+    judged = match_verdicts(problems, read_verdicts(folder))
+    if as_json:
+        print_json(_describe(summary, judged, elapsed_s))
+    else:
+        _show(summary, judged, elapsed_s)
+    if summary.metrics.masked:
+        return 3
+    return 0 if all(each.as_authored for each in judged) and summary.gold.passed == summary.gold.total else 1
+
+
+def _show(summary: Summary, judged: list[Judged], elapsed_s: float) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(render_authored(judged, unicode=console.encoding.lower().startswith("utf")))
+    click.echo(render_summary(summary))
+    good = sum(each.as_authored for each in judged)
+    word = "all" if good == len(judged) else "NOT all"
+    click.echo(f"{word} verdicts are as authored: {good} of {len(judged)}, in {elapsed_s:.1f} s")
+
+
+def _describe(summary: Summary, judged: list[Judged], elapsed_s: float) -> dict[str, object]:
+    candidates = [
+        {
+            "problem": each.problem,
+            "candidate": each.candidate.label,
+            "idea": each.candidate.idea,
+            "as_authored": each.as_authored,
+            "verdict": each.verdict,
+        }
+        for each in judged
+    ]
+    return {
+        "as_authored": [sum(each.as_authored for each in judged), len(judged)],
+        "elapsed_s": round(elapsed_s, 3),
+        "candidates": candidates,
+        "summary": msgspec.to_builtins(summary),
+    }

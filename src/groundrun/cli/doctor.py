@@ -1,0 +1,137 @@
+"""`groundrun doctor`: what this host allows, found out by running a small program on each rung."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import click
+import msgspec
+
+from groundrun.cli.options import common_options, print_json
+from groundrun.engine import Engine
+from groundrun.errors import GroundrunError
+from groundrun.records import Isolation, Outcome, Rung
+from groundrun.reports.phrases import name_guards
+
+JAILED = (Rung.NAMESPACES, Rung.LANDLOCK)
+PLANNED = (
+    "c",
+    "c++",
+    "c#",
+    "d",
+    "go",
+    "java",
+    "javascript",
+    "julia",
+    "lua",
+    "perl",
+    "php",
+    "r",
+    "racket",
+    "ruby",
+    "rust",
+    "scala",
+    "shell",
+    "swift",
+    "typescript",
+)
+
+
+class RungReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a rung can be had here; when not, what was refused and what to do."""
+
+    available: bool
+    guards: Isolation | None = None
+    refused: str = ""
+
+
+class Language(msgspec.Struct, frozen=True, kw_only=True):
+    """A language that programs can be in, and its toolchain on this machine."""
+
+    available: bool
+    version: str = ""
+    path: str = ""
+
+
+class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
+    """What `doctor` found. `isolation` is the strongest jailed rung to be had, None when there is none."""
+
+    isolation: Rung | None
+    guards: Isolation | None
+    rungs: dict[str, RungReport]
+    languages: dict[str, Language]
+    planned_languages: tuple[str, ...]
+
+
+@click.command("doctor")
+@click.option("--languages", "only_languages", is_flag=True, help="Only the languages.")
+@click.option("--python", metavar="PATH", help="Interpreter that programs would run under; the present one by default.")
+@common_options
+def doctor_verb(only_languages: bool, python: str | None, as_json: bool) -> int:
+    """Tell what this host allows: rungs of isolation, guards, languages.
+
+    Each rung is tried by running a small program on it. What is missing comes with what to do about it. Exit status 1 when no
+    jailed rung (namespaces, landlock) can be had.
+    """
+    languages = {"python": find_python(python or sys.executable)}
+    if only_languages and not as_json:
+        _show_languages(languages)
+        return 0
+    rungs = {rung.value: try_rung(rung, python) for rung in JAILED}
+    best = next((rung for rung in JAILED if rungs[rung.value].available), None)
+    guards = rungs[best.value].guards if best else None
+    found = Diagnosis(isolation=best, guards=guards, rungs=rungs, languages=languages, planned_languages=PLANNED)
+    if as_json:
+        print_json(found)
+    else:
+        _show(found)
+    return 0 if best else 1
+
+
+def try_rung(rung: Rung, python: str | None) -> RungReport:
+    """Run one small program on a rung."""
+    try:
+        with Engine(workers=1, isolation=rung, python=python) as engine:
+            execution = engine.run("print(6 * 7)")
+    except GroundrunError as error:
+        return RungReport(available=False, refused=str(error))
+    if execution.outcome is not Outcome.OK or execution.text != "42\n":
+        return RungReport(
+            available=False, refused=f"a program that prints 42 ended as {execution.outcome.value} and printed {execution.text!r}"
+        )
+    return RungReport(available=True, guards=execution.isolation)
+
+
+def find_python(path: str) -> Language:
+    """The interpreter's version, asked of itself."""
+    try:
+        done = subprocess.run(
+            [path, "-I", "-c", "import platform; print(platform.python_version())"], capture_output=True, text=True, timeout=30
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return Language(available=False, path=path)
+    return Language(available=done.returncode == 0, version=done.stdout.strip(), path=path)
+
+
+def _show(found: Diagnosis) -> None:
+    click.echo(f"user       {'root' if os.geteuid() == 0 else f'uid {os.geteuid()}'}, kernel {os.uname().release}, {os.uname().machine}")
+    click.echo(f"cores      {Engine().workers}")
+    for name, rung in found.rungs.items():
+        if rung.guards is None:
+            click.echo(f"{name:<11}no: {rung.refused}")
+            continue
+        click.echo(f"{name:<11}yes: {name_guards(rung.guards)}")
+        for missing in rung.guards.missing:
+            click.echo(f"{'':<11}without {missing}")
+    click.echo(f"{'none':<11}only when asked for by name: no guard against a hostile program")
+    _show_languages(found.languages)
+
+
+def _show_languages(languages: dict[str, Language]) -> None:
+    for name, language in languages.items():
+        click.echo(
+            f"{name:<11}{f'{language.version} ({language.path})' if language.available else f'missing: {language.path} can not be run'}"
+        )
+    click.echo(f"{'planned':<11}{', '.join(PLANNED)}: not supported yet")

@@ -1,0 +1,94 @@
+"""The options that verbs share, and the words they are read with. Each verb picks what it needs; none has a meaning of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+import msgspec
+
+from groundrun.engine import Engine
+from groundrun.records import Limits, Rung
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+_SIZES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+
+
+def read_size(ctx: click.Context | None, param: click.Parameter | None, value: str | None) -> int | None:
+    """The bytes that a text such as 4096, 64K, 256M or 2G stands for. Raises click.BadParameter."""
+    if value is None:
+        return None
+    found = re.fullmatch(r"([0-9]+)([KMG]?)(?:i?B)?", value, re.IGNORECASE)
+    if not found or int(found[1]) == 0:
+        raise click.BadParameter(f"{value!r} is not a size such as 64K, 256M or 2G", ctx=ctx, param=param)
+    return int(found[1]) * _SIZES[found[2].upper()]
+
+
+def _show_traceback(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        os.environ["GROUNDRUN_TRACEBACK"] = "1"
+
+
+def common_options(function: Function) -> Function:
+    """--json and --traceback, which every verb takes."""
+    function = click.option("--traceback", is_flag=True, expose_value=False, callback=_show_traceback, help="On an error, show where.")(
+        function
+    )
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON to the standard output, and nothing else.")(function)
+
+
+def engine_options(function: Function) -> Function:
+    """--workers, --isolation, --require and --python, as `make_engine` takes them."""
+    rungs = click.Choice([rung.value for rung in Rung])
+    for option in (
+        click.option("--python", metavar="PATH", help="Interpreter that programs run under; the present one by default."),
+        click.option("--require", type=rungs, help="Fail unless this rung of isolation can be had."),
+        click.option("--isolation", type=rungs, help="Rung of isolation; the best this host allows by default, never 'none'."),
+        click.option("--workers", type=click.IntRange(min=1), help="Programs at once; one per core by default."),
+    ):
+        function = option(function)
+    return function
+
+
+def limit_options(function: Function) -> Function:
+    """The limits of one run, None where the default holds; `read_limits` makes the record."""
+    seconds = click.FloatRange(min=0, min_open=True)
+    for option in (
+        click.option("--processes", type=click.IntRange(min=1), help="Processes and threads together."),
+        click.option(
+            "--output", "output_bytes", callback=read_size, metavar="SIZE", help="Bytes on each of stdout and stderr, such as 64K."
+        ),
+        click.option("--disk", "disk_bytes", callback=read_size, metavar="SIZE", help="Bytes that the program may write to its folder."),
+        click.option(
+            "--memory", "memory_bytes", callback=read_size, metavar="SIZE", help="Memory on top of the interpreter, such as 256M."
+        ),
+        click.option("--wall", "wall_s", type=seconds, metavar="SECONDS", help="Seconds by the clock on the wall."),
+        click.option("--cpu", "cpu_s", type=seconds, metavar="SECONDS", help="Seconds of processor time."),
+    ):
+        function = option(function)
+    return function
+
+
+def read_limits(**given: float | int | None) -> Limits:
+    """The default limits with those that were given."""
+    return msgspec.convert({name: value for name, value in given.items() if value is not None}, Limits)
+
+
+def make_engine(
+    *,
+    workers: int | None = None,
+    isolation: str | None = None,
+    require: str | None = None,
+    python: str | None = None,
+    limits: Limits = Limits(),
+) -> Engine:
+    """An engine of what the options say."""
+    return Engine(workers=workers, isolation=isolation, require=require, python=python, limits=limits)
+
+
+def print_json(value: object) -> None:
+    """Print a record as JSON, indented, to the standard output."""
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))

@@ -1,0 +1,48 @@
+"""`groundrun reproduce`: published numbers, recomputed from recorded model outputs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from groundrun.benchmarks.reproduction import Row, reproduce_humaneval
+from groundrun.cli.options import common_options, engine_options, make_engine, print_json
+from groundrun.cli.progress import Watch
+from groundrun.reports.reproduction import render_rows
+
+WIDTH = 160  # a table for people and for logs: cut cells would hide the numbers
+
+
+@click.command("reproduce")
+@click.argument("system", type=click.Choice(["humaneval"]), required=False)
+@click.option("--data", type=click.Path(path_type=Path), help="Recorded results, or a folder that holds them; else GROUNDRUN_DATA.")
+@click.option("--dataset", type=click.Path(path_type=Path), help="The benchmark's own file, when it is not found from --data.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Keep the run folders here.")
+@engine_options
+@common_options
+def reproduce_verb(
+    system: str | None,
+    data: Path | None,
+    dataset: Path | None,
+    out: Path | None,
+    workers: int | None,
+    isolation: str | None,
+    require: str | None,
+    python: str | None,
+    as_json: bool,
+) -> int:
+    """Recompute published numbers from recorded model outputs.
+
+    Prints what was published, what was measured here, and the difference. SYSTEM is one of the systems that have recorded
+    outputs; all of them without it. The recordings are those that EvalPlus leaves beside a model's samples
+    (generated_eval_results.json, result.json), of any model. Exit status 1 when a number differs.
+    """
+    with make_engine(workers=workers, isolation=isolation, require=require, python=python) as engine, Watch("reproduce") as watch:
+        rows: tuple[Row, ...] = reproduce_humaneval(engine, data=data, dataset=dataset, folder=out, progress=watch)
+    if as_json:
+        print_json(rows)
+    else:
+        Console(highlight=False, width=WIDTH).print(render_rows(rows))
+    return 0 if all(row.ok for row in rows) else 1

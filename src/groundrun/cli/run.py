@@ -1,0 +1,131 @@
+"""`groundrun run`: one program, its output, how it ended and what it cost."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from groundrun.cli.options import common_options, engine_options, limit_options, make_engine, print_json, read_limits
+from groundrun.engine import Job
+from groundrun.errors import BadInput, UsageError
+from groundrun.records import Execution, Outcome, Program
+from groundrun.reports.phrases import make_printable, name_guards
+
+
+@click.command("run", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.argument("file", type=click.Path(allow_dash=True))
+@click.argument("arguments", metavar="[ARGS]...", nargs=-1, type=click.UNPROCESSED)
+@click.option("--stdin", "stdin_path", metavar="PATH", type=click.Path(allow_dash=True), help="What the program reads; - passes ours on.")
+@click.option("--file", "files", metavar="[NAME=]PATH", multiple=True, help="A file to lie beside the program.")
+@click.option("--collect", metavar="NAME[=PATH]", multiple=True, help="A file of the program's to bring back.")
+@limit_options
+@engine_options
+@common_options
+def run_verb(
+    file: str,
+    arguments: tuple[str, ...],
+    stdin_path: str | None,
+    files: tuple[str, ...],
+    collect: tuple[str, ...],
+    cpu_s: float | None,
+    wall_s: float | None,
+    memory_bytes: int | None,
+    disk_bytes: int | None,
+    output_bytes: int | None,
+    processes: int | None,
+    workers: int | None,
+    isolation: str | None,
+    require: str | None,
+    python: str | None,
+    as_json: bool,
+) -> int:
+    """Run one Python program in a jail and print what it printed.
+
+    FILE is its source (- reads it from the standard input); ARGS go to the program. Options stand before FILE. The last line,
+    on the standard error, says how the program ended, what it cost and which guards were in force. Exit status 1 when the
+    program failed or hit a limit.
+    """
+    if file == "-" and stdin_path == "-":
+        raise UsageError("the standard input can't be both the source and what the program reads: name one of them as a file")
+    targets = dict(_split_collect(name) for name in collect)
+    for target in targets.values():
+        if target.exists():
+            raise UsageError(f"{target} exists already: name another place with --collect NAME=PATH")
+    beside = dict(_read_beside(name) for name in files)
+    job = Job(
+        program=Program(_read_source(file), files=beside),
+        stdin=_read_bytes(stdin_path) if stdin_path else b"",
+        argv=arguments,
+        collect=tuple(targets),
+    )
+    limits = read_limits(
+        cpu_s=cpu_s, wall_s=wall_s, memory_bytes=memory_bytes, disk_bytes=disk_bytes, output_bytes=output_bytes, processes=processes
+    )
+    with make_engine(workers=workers or 1, isolation=isolation, require=require, python=python, limits=limits) as engine:
+        execution = engine.run(job)
+    for name, data in execution.files.items():
+        targets[name].write_bytes(data)
+    if as_json:
+        print_json(_describe(execution))
+    else:
+        _show(execution)
+        for name in targets.keys() - execution.files.keys():
+            click.echo(f"warning: the program left no file {name}", err=True)
+    return 0 if execution.outcome is Outcome.OK else 1
+
+
+def _show(execution: Execution) -> None:
+    for stream, data in ((sys.stdout, execution.stdout), (sys.stderr, execution.stderr)):
+        if stream.isatty():
+            click.echo(make_printable(data.decode("utf-8", "replace")), nl=False, file=stream)
+        else:
+            stream.buffer.write(data)
+            stream.flush()
+    cost, ended = execution.cost, execution.outcome.value
+    if execution.outcome is Outcome.EXITED:
+        ended += f" with status {execution.exit_code}"
+    elif execution.outcome is Outcome.SIGNALLED:
+        ended += f" {execution.signal}"
+    elif execution.outcome is Outcome.RAISED and execution.exception:
+        ended += f" {make_printable(execution.exception.type)}"
+    if execution.truncated:
+        ended += ", output cut"
+    click.echo(f"{ended}: {cost.cpu_s:.3f} s CPU, {cost.wall_s:.3f} s wall; {name_guards(execution.isolation)}", err=True)
+
+
+def _describe(execution: Execution) -> dict[str, object]:
+    """The record with its output as text; bytes that are not UTF-8 become U+FFFD."""
+    shown = {
+        name: getattr(execution, name)
+        for name in ("outcome", "exit_code", "signal", "exception", "truncated", "cost", "isolation", "files")
+    }
+    return {**shown, "stdout": execution.text, "stderr": execution.stderr.decode("utf-8", "replace")}
+
+
+def _read_source(file: str) -> str:
+    name = "<stdin>" if file == "-" else file
+    try:
+        return _read_bytes(file).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BadInput(name, f"byte {error.start} is not UTF-8", hint="save the source as UTF-8") from None
+
+
+def _read_bytes(path: str) -> bytes:
+    if path == "-":
+        return sys.stdin.buffer.read()
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise BadInput(path, (error.strerror or str(error)).lower()) from None
+
+
+def _read_beside(text: str) -> tuple[str, bytes]:
+    name, equals, path = text.partition("=")
+    return (name, _read_bytes(path)) if equals else (Path(text).name, _read_bytes(text))
+
+
+def _split_collect(text: str) -> tuple[str, Path]:
+    name, equals, path = text.partition("=")
+    return name, Path(path if equals else Path(name).name)

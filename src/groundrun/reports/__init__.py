@@ -1,0 +1,1 @@
+"""What people read: reports and the phrases they are made of."""

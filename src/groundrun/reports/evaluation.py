@@ -1,0 +1,55 @@
+"""The report on a run, in plain text: the score with its interval and, right beside it, everything that qualifies it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from groundrun.benchmarks.runner import Summary
+from groundrun.reports.phrases import make_printable, name_guards, percent
+
+_SHOWN = 5
+
+
+def render_summary(summary: Summary) -> str:
+    """Lines about a run, without a line end at the end."""
+    return "\n".join(_lines(summary))
+
+
+def _lines(summary: Summary) -> Iterator[str]:
+    metrics, config = summary.metrics, summary.config
+    counts = f"{metrics.passed} of {metrics.samples} samples of {metrics.tasks} tasks passed"
+    yield f"{config.benchmark}, {make_printable(config.model)}: {counts}"
+    level = f"{100 * metrics.level:.0f} % interval"
+    for estimate in metrics.estimates:
+        yield f"{estimate.name:<10}{percent(estimate.value):>8}   {level} {percent(estimate.low)} to {percent(estimate.high)}"
+    for estimate in metrics.with_unprotected:
+        yield f"{estimate.name:<10}{percent(estimate.value):>8}   with the {metrics.unprotected} passes judged without protection"
+    for left_out in metrics.left_out:
+        yield f"note      {left_out}"
+    yield "outcomes  " + ", ".join(f"{name} {count}" for name, count in sorted(metrics.outcomes.items(), key=lambda item: -item[1]))
+    yield from _qualifications(summary)
+    yield f"samples   {summary.judged} judged now ({summary.copied} copied from an equal program), {summary.resumed} from before"
+    yield f"guards    {name_guards(config.isolation)}"
+    yield f"folder    {make_printable(summary.folder)}"
+
+
+def _qualifications(summary: Summary) -> Iterator[str]:
+    metrics, gold = summary.metrics, summary.gold
+    if metrics.masked:
+        share = percent(metrics.masked_share)
+        yield f"masked    {metrics.masked} ({share}): our faults, left out of the score; the same command judges them again"
+    if metrics.flaky:
+        yield f"flaky     {metrics.flaky}: equal programs that ended differently"
+    if gold.passed < gold.total:
+        failed = (*gold.failed, *gold.masked)
+        yield f"warning   {gold.total - gold.passed} of {gold.total} references did not pass here: {_some(failed)}"
+    if metrics.missing_tasks:
+        yield f"warning   {len(metrics.missing_tasks)} tasks have no sample, so the score is not comparable: {_some(metrics.missing_tasks)}"
+    if summary.config.dataset_warning:
+        yield f"warning   {make_printable(summary.config.dataset_warning)}"
+    if summary.skipped:
+        yield f"warning   {len(summary.skipped)} bad samples were left out: {make_printable(_some(summary.skipped))}"
+
+
+def _some(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")

@@ -1,0 +1,65 @@
+"""The glyphs tell the truth about authored candidates."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from groundrun.records import Outcome, Problem, Verdict
+from groundrun.reports.authored import Judged, match_verdicts, render_authored
+from groundrun.starter import Candidate, Idea, StarterProblem
+
+pytestmark = pytest.mark.unit
+
+RIGHT = Candidate(label="good", idea=Idea.RIGHT, passes=True, source="")
+ENDLESS = Candidate(label="turning", idea=Idea.ENDLESS, passes=False, source="", outcome=Outcome.CPU_LIMIT)
+CHEAT = Candidate(label="sly", idea=Idea.CHEAT, passes=False, source="")
+PROBLEM = StarterProblem(title="Sum", problem=Problem(task_id="t", prompt=""), candidates=(RIGHT, ENDLESS, CHEAT))
+
+
+def verdict(passed: bool | None, *, sample: int = 0, outcome: Outcome = Outcome.OK) -> Verdict:
+    """A verdict as the judge would give it."""
+    return Verdict(task_id="t", passed=passed, protected=True, reason="said\x1b[31m so\nand so", sample=sample, outcome=outcome)
+
+
+@pytest.mark.parametrize(
+    ("candidate", "got", "state"),
+    [
+        (RIGHT, verdict(True), "passed"),
+        (RIGHT, verdict(False), "unexpected"),
+        (RIGHT, verdict(None), "masked"),
+        (RIGHT, None, "masked"),
+        (CHEAT, verdict(False), "failed"),
+        (CHEAT, verdict(True), "unexpected"),
+        (ENDLESS, verdict(False, outcome=Outcome.CPU_LIMIT), "failed"),
+        (ENDLESS, verdict(False, outcome=Outcome.WALL_LIMIT), "unexpected"),
+    ],
+)
+def test_state_follows_from_verdict_and_intention(candidate: Candidate, got: Verdict | None, state: str) -> None:
+    """A masked verdict is never as authored, nor is the right answer for the wrong reason."""
+    judged = Judged(problem="Sum", candidate=candidate, verdict=got)
+    assert judged.state == state
+    assert judged.as_authored is (state in ("passed", "failed"))
+
+
+def test_report_is_this_text() -> None:
+    """One row a problem, one column an idea, and a line for what went wrong."""
+    judged = match_verdicts([PROBLEM], [verdict(True), verdict(False, sample=1, outcome=Outcome.CPU_LIMIT), verdict(True, sample=2)])
+    out = io.StringIO()
+    Console(file=out, width=100, color_system=None, soft_wrap=True).print(render_authored(judged))
+    assert [line.rstrip() for line in out.getvalue().splitlines()] == [
+        "problem  right  wrong  crash  endless  memory  cheat",
+        "Sum      ●                    ○                ✗",
+        "● passed  ○ failed  ✗ unexpected  ? masked",
+        r"not as authored: Sum, 'sly' should fail: ok, said\x1b[31m so and so",
+    ]
+
+
+def test_report_can_be_plain_characters() -> None:
+    """For a terminal that has no others."""
+    out = io.StringIO()
+    Console(file=out, width=100, color_system=None).print(render_authored(match_verdicts([PROBLEM], []), unicode=False))
+    assert out.getvalue().isascii()
+    assert out.getvalue().count("no verdict") == 3
