@@ -162,7 +162,7 @@ int gr_wait(char *guest) {
 /* In the zygote, after the fork: report the child, wait for its end, report that. */
 void gr_reap(int pid) {
     close_all(fds, fd_count);
-    notify(NOTICE_STARTED, pid, 0, 0, 0, 0, NULL);
+    if (order.flags & TELL_START) notify(NOTICE_STARTED, pid, 0, 0, 0, 0, NULL);
     struct rusage usage;
     int status = 0;
     while (wait4(pid, &status, 0, &usage) < 0 && errno == EINTR) {}

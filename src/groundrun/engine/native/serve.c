@@ -29,7 +29,9 @@
 
 static const struct policy *policy;
 static struct guards *guards;
-static struct slot slot = {.pidfd = -1, .control = -1};
+static struct slot slot = {.pidfd = -1, .control = -1};   /* the one in use, or the next one */
+static struct slot spare = {.pidfd = -1, .control = -1};  /* made while a program runs, so that the next one finds it ready */
+static struct slot dying = {.pidfd = -1, .control = -1};  /* the last one, killed, not reaped yet */
 static int zygote_socket = -1;
 static pid_t zygote;
 static char folder[4096];
@@ -115,7 +117,6 @@ static void remove_everything(void) {
 
 static void end_everything(void) __attribute__((noreturn));
 static void end_everything(void) {
-    end_slot(&slot);
     if (!policy->namespaces) remove_everything();
     _exit(0); /* as pid 1 of the jail: the kernel kills the rest */
 }
@@ -130,9 +131,7 @@ static uint64_t slot_cpu(const struct run *run) {
 static void kill_run(struct run *run, uint32_t why) {
     if (run->ended_by == BY_ITSELF) run->ended_by = why;
     if (policy->namespaces) {
-        if (slot.init > 0) kill(slot.init, SIGKILL);
-        /* a child that has not entered its slot yet dies on the way in, or is killed by the zygote's own pid */
-        if (run->child > 0) kill(run->child, SIGKILL);
+        kill_slot(&slot); /* a child that has not entered its slot yet finds it dead and gives up */
     } else if (run->child > 0)
         kill(run->child, SIGKILL);
 }
@@ -248,9 +247,28 @@ static void set_limit(int fd, uint64_t wanted, uint64_t *now) {
     *now = wanted;
 }
 
-static int prepare_slot(const struct request *request) {
-    if (!policy->namespaces) return make_folder(folder, policy->uid);
-    return make_slot(&slot, request->disk, request->inodes);
+/* What can wait until a program runs or nothing is asked: reap the last slot, make the next. Failing to make one is no fault yet. */
+static void tidy(const struct request *request) {
+    if (!policy->namespaces) return;
+    if (dying.init) end_slot(&dying);
+    if (!slot_is_alive(&spare)) {
+        end_slot(&spare);
+        if (make_slot(&spare, request->disk, request->inodes)) spare = (struct slot){.pidfd = -1, .control = -1};
+    }
+}
+
+static void ready_slot(const struct request *request) {
+    if (!policy->namespaces) {
+        if (make_folder(folder, policy->uid)) fail("making the working folder");
+        return;
+    }
+    if (!slot.init) {
+        slot = spare;
+        spare = (struct slot){.pidfd = -1, .control = -1};
+    }
+    if (slot_is_alive(&slot) && !slot_resize(&slot, request->disk, request->inodes)) return;
+    end_slot(&slot);
+    if (make_slot(&slot, request->disk, request->inodes)) fail("making a slot");
 }
 
 static void answer(struct run *run, uint64_t oom_before, uint64_t refusals_before, uint64_t reaped_cpu) {
@@ -289,10 +307,8 @@ static void carry_out(struct run *run, int *fds, int count) {
         fail("a request with %d descriptors instead of %d", count, wanted);
     }
     memcpy(order.guest, request->guest, GUEST_NAME);
-    if (policy->namespaces && (!slot_is_alive(&slot) || slot_resize(&slot, request->disk, request->inodes))) {
-        end_slot(&slot);
-        if (prepare_slot(request)) fail("making a slot");
-    }
+    if (!policy->namespaces || guards->cpu < 0) order.flags |= TELL_START; /* who needs the child's pid: its CPU clock, or to kill it */
+    ready_slot(request);
     set_limit(guards->memory_limit, request->memory, &memory_limit_now);
     set_limit(guards->pids_limit, request->flags & MAY_FORK ? request->processes : 1024, &pids_limit_now);
     if (guards->memory_peak >= 0) write_fd(guards->memory_peak, "0");
@@ -305,6 +321,7 @@ static void carry_out(struct run *run, int *fds, int count) {
     for (int i = 0; i < 5 + !!(request->flags & HAS_CHANNEL); i++) passed[passed_count++] = fds[i];
     if (send_message(zygote_socket, &order, sizeof order, passed, passed_count)) fail("ordering the zygote");
     if (request->flags & HAS_CHANNEL) close_all(fds + 5, 1); /* so that the other side sees the end when the program ends */
+    tidy(request);
     watch(run);
     run->ended = now_ns();
     uint64_t reaped = 0;
@@ -320,9 +337,13 @@ static void carry_out(struct run *run, int *fds, int count) {
     }
     close_all(fds, count);
     answer(run, oom, refusals, reaped);
-    if (policy->namespaces) end_slot(&slot);
-    else wipe_folder(folder);
-    if (prepare_slot(request)) fail("making a slot");
+    if (policy->namespaces) { /* whatever it held is given back while the next request is read */
+        kill_slot(&slot);
+        if (dying.init) end_slot(&dying);
+        dying = slot;
+        slot = (struct slot){.pidfd = -1, .control = -1};
+    } else
+        wipe_folder(folder);
 }
 
 void serve(const struct policy *the_policy, struct guards *the_guards) {
@@ -337,13 +358,20 @@ void serve(const struct policy *the_policy, struct guards *the_guards) {
         set_cleanup(remove_everything);
     }
     start_zygote();
-    if (prepare_slot(&first)) fail("making the first slot");
+    if (policy->namespaces) ready_slot(&first);
+    tidy(&first);
     await_zygote(&ready);
     if (send_message(policy->control, &ready, sizeof ready, NULL, 0)) end_everything();
+    struct request last = first;
     for (;;) {
         struct pollfd sources[3] = {
             {.fd = policy->control, .events = POLLIN}, {.fd = zygote_socket, .events = POLLIN}, {.fd = policy->host, .events = POLLIN}};
-        if (poll(sources, 3, -1) < 0) continue;
+        int waiting = poll(sources, 3, 0);
+        if (waiting == 0) {
+            tidy(&last);
+            waiting = poll(sources, 3, -1);
+        }
+        if (waiting < 0) continue;
         if (sources[2].revents) {
             end_everything();
         }
@@ -362,7 +390,9 @@ void serve(const struct policy *the_policy, struct guards *the_guards) {
             errno = EPROTO;
             fail("a request of version %u", run.request.version);
         }
-        if (run.request.kind == REQUEST_RUN) carry_out(&run, fds, count);
-        else close_all(fds, count);
+        if (run.request.kind == REQUEST_RUN) {
+            last = run.request;
+            carry_out(&run, fds, count);
+        } else close_all(fds, count);
     }
 }

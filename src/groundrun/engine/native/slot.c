@@ -166,11 +166,15 @@ int slot_collect(struct slot *slot, int in, int out, uint64_t budget) {
     return ask(slot, (struct command){COMMAND_COLLECT, 0, budget, 0}, fds, 2);
 }
 
+void kill_slot(const struct slot *slot) {
+    if (slot->init > 0) kill(slot->init, SIGKILL);
+}
+
 uint64_t end_slot(struct slot *slot) {
     struct rusage usage;
     memset(&usage, 0, sizeof usage);
+    kill_slot(slot);
     if (slot->init > 0) {
-        kill(slot->init, SIGKILL);
         while (wait4(slot->init, NULL, __WALL, &usage) < 0 && errno == EINTR) {}
     }
     if (slot->pidfd >= 0) close(slot->pidfd);

@@ -22,7 +22,7 @@ enum request_kind { REQUEST_RUN = 1, REQUEST_CANCEL = 2 };
 enum reply_kind { REPLY_READY = 1, REPLY_DONE = 2, REPLY_FAILED = 3 };
 enum notice_kind { NOTICE_READY = 1, NOTICE_STARTED = 2, NOTICE_ENDED = 3, NOTICE_FAILED = 4 };
 enum ended_by { BY_ITSELF = 0, BY_CPU = 1, BY_WALL = 2, BY_CANCEL = 3, BY_DISK = 4 };
-enum flags { HAS_CHANNEL = 1, HAS_COLLECT = 2, MAY_FORK = 4 };
+enum flags { HAS_CHANNEL = 1, HAS_COLLECT = 2, MAY_FORK = 4, TELL_START = 8 };
 
 struct request {
     uint32_t version, kind;
