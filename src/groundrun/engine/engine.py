@@ -262,7 +262,7 @@ class Engine:
 
     @property
     def _window(self) -> int:
-        return 2 * self.workers + 2
+        return 8 * self.workers  # deep enough that results kept in order don't wait for one slow program
 
     def _launch(self, index: int, job: Runnable, flying: dict[int, Run], put: Any) -> None:
         run = self.submit(job)

@@ -10,22 +10,20 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import queue
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
 
-from groundrun.engine.exchange import Exchange
+from groundrun.engine.attempt import Attempt
 from groundrun.engine.job import Job
-from groundrun.engine.lane import Lane, gather
+from groundrun.engine.lane import Lane
 from groundrun.errors import EngineError
 from groundrun.records import ExceptionInfo, Execution, Limits, Outcome, Program
 
 MakeLane = Callable[[str], Lane]
 _CANARY = Job(program=Program("print(6 * 7)"), limits=Limits(cpu_s=10, wall_s=60))
-_LINGER_S = 0.25  # what a function server needs to notice the end of its channel, generously
 _FATAL = "the program took its worker down three times while known-good programs before and after it ran well"
 
 
@@ -67,16 +65,19 @@ class _Gate:
         self._inside = 0
         self._alone = False
 
-    @contextlib.contextmanager
-    def shared(self) -> Iterator[None]:
+    def enter(self, *, wait: bool = True) -> bool:
+        """Pass, after whoever wants to be alone; without waiting: False when somebody does."""
         with self._condition:
+            if self._alone and not wait:
+                return False
             self._condition.wait_for(lambda: not self._alone)
             self._inside += 1
-        try:
-            yield
-        finally:
-            with self._condition:
-                self._inside -= 1
+        return True
+
+    def leave(self) -> None:
+        with self._condition:
+            self._inside -= 1
+            if self._alone:
                 self._condition.notify_all()
 
     @contextlib.contextmanager
@@ -94,7 +95,11 @@ class _Gate:
 
 
 class Worker:
-    """One thread and its lanes."""
+    """One thread and its lanes.
+
+    The next run is begun before the results of the last one are put together, so that the lanes don't wait for Python; but only once
+    the last one is over: a run taken earlier would wait behind a long one while another worker is idle.
+    """
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -104,10 +109,10 @@ class Worker:
         self.restarts = 0
         self.thread = threading.Thread(target=self._serve, name="groundrun-worker", daemon=True)
 
-    def cancel(self, run: Run) -> None:
-        """End `run` if it is what this worker is running."""
+    def cancel(self, run: Run | None = None) -> None:
+        """End `run` if it is what this worker is running; without one, whatever it is running."""
         with self._guard:
-            if self._current is run:
+            if self._current is not None and run in (None, self._current):
                 for lane in self._lanes.values():
                     lane.cancel()
 
@@ -117,77 +122,129 @@ class Worker:
             lane.abandon()
 
     def _serve(self) -> None:
+        begun: tuple[Run, Attempt | None] | None = None
         try:
-            while (run := self._pool.waiting.get()) is not None:
-                if run.set_running_or_notify_cancel():
-                    self._carry_out(run)
-                del run
+            while True:
+                if begun is None:
+                    run = self._pool.waiting.get()
+                    if run is None:
+                        return
+                    begun = (run, None) if run.set_running_or_notify_cancel() else None
+                else:
+                    begun = self._carry_out(*begun)
         finally:
             self._close_lanes()
 
-    def _carry_out(self, run: Run) -> None:
-        run.worker = self
-        with self._guard:
-            self._current = run
+    def _carry_out(self, run: Run, attempt: Attempt | None) -> tuple[Run, Attempt | None] | None:
+        """Bring one run to its end; what was begun meanwhile."""
+        following = None
+        result: tuple[Execution, ...] = ()
+        fault: BaseException | None = None
         try:
-            result = self._insist(run.jobs)
+            try:
+                if attempt is None:
+                    self._pool.gate.enter()
+                    attempt = self._begin(run)
+                attempt.finish()
+            except EngineError:
+                self._put_away(attempt)
+                attempt = None
+                result = self._insist(run)
+            else:
+                following = self._look_ahead()
+                result = attempt.gather()
         except BaseException as error:
-            outcome: tuple[Any, BaseException | None] = (None, error)
-            self._pool.count(fault=isinstance(error, EngineError))
+            fault = error
+        if attempt is not None:
+            attempt.close()
+            self._pool.gate.leave()
+        run.worker = None
+        self._pool.count(fault=isinstance(fault, EngineError))
+        if fault is not None:
+            run.set_exception(fault)
         else:
-            outcome = (result if len(run.jobs) > 1 else result[0], None)
-            self._pool.count(fault=False)
+            run.set_result(result if len(run.jobs) > 1 else result[0])
+        return following
+
+    def _begin(self, run: Run) -> Attempt:
+        """Start a run in lanes that are alive, inside the gate; leaves the gate when it can't."""
+        try:
+            attempt = self._attempt(run.jobs, run)
+        except BaseException:
+            self._pool.gate.leave()
+            raise
+        return attempt
+
+    def _look_ahead(self) -> tuple[Run, Attempt | None] | None:
         with self._guard:
             self._current = None
-        run.worker = None
-        if outcome[1] is not None:
-            run.set_exception(outcome[1])
+        if not self._pool.gate.enter(wait=False):
+            return None
+        try:
+            run = self._pool.waiting.get_nowait()
+        except queue.Empty:
+            run = None
         else:
-            run.set_result(outcome[0])
+            if run is None:
+                self._pool.waiting.put(None)
+            elif not run.set_running_or_notify_cancel():
+                run = None
+        if run is None:
+            self._pool.gate.leave()
+            return None
+        try:
+            return run, self._begin(run)
+        except EngineError:
+            self._restart()
+        except BaseException as error:
+            run.set_exception(error)
+            return None
+        return run, None
 
-    def _insist(self, jobs: tuple[Job, ...]) -> tuple[Execution, ...]:
-        for _ in range(2):
-            with self._pool.gate.shared():
-                try:
-                    return self._attempt(jobs)
-                except EngineError:
-                    self._restart()
+    def _put_away(self, attempt: Attempt | None) -> None:
+        if attempt is not None:
+            attempt.close()
+            self._pool.gate.leave()
+        self._restart()
+
+    def _insist(self, run: Run) -> tuple[Execution, ...]:
+        """After a first fault: once more; then alone between two canaries. Raises EngineError when the fault is the host's or ours."""
+        self._pool.gate.enter()
+        try:
+            return self._try(run.jobs, run)
+        except EngineError:
+            self._restart()
+        finally:
+            self._pool.gate.leave()
         with self._pool.gate.alone():
-            self._attempt((_CANARY,))
             try:
-                return self._attempt(jobs)
+                self._try((_CANARY,))
+                return self._try(run.jobs, run)
             except EngineError as error:
                 self._restart()
-                canary = self._attempt((_CANARY,))[0]
+                canary = self._try((_CANARY,))[0]
                 if canary.outcome is not Outcome.OK:
                     raise error
                 info = ExceptionInfo(type="WorkerLost", message=f"{_FATAL}: {error}")
-                return tuple(Execution(outcome=Outcome.SIGNALLED, isolation=canary.isolation, signal=9, exception=info) for _ in jobs)
+                return tuple(Execution(outcome=Outcome.SIGNALLED, isolation=canary.isolation, signal=9, exception=info) for _ in run.jobs)
 
-    def _attempt(self, jobs: tuple[Job, ...]) -> tuple[Execution, ...]:
-        """Run one job, or two that are joined by a socket, each in a lane of its own."""
+    def _try(self, jobs: tuple[Job, ...], run: Run | None = None) -> tuple[Execution, ...]:
+        attempt = self._attempt(jobs, run)
+        try:
+            attempt.finish()
+            return attempt.gather()
+        finally:
+            attempt.close()
+
+    def _attempt(self, jobs: tuple[Job, ...], run: Run | None) -> Attempt:
         lanes = [self._lane(name) for name, _ in zip(("program", "grader"), jobs, strict=False)]
         limits = [job.limits or self._pool.limits for job in jobs]
-        ends: tuple[socket.socket, ...] = socket.socketpair() if len(jobs) > 1 else ()
-        exchanges: list[Exchange] = []
-        try:
-            exchanges.extend(Exchange(job) for job in jobs)
-            for number, lane in enumerate(lanes):
-                lane.begin(jobs[number], limits[number], exchanges[number], ends[number].fileno() if ends else -1)
-            for end in ends:
-                end.close()
-            facts = [lanes[-1].finish()]
-            if len(lanes) > 1:  # the grader has decided: whatever its candidate still does can't matter
-                lanes[0].cancel(_LINGER_S)
-                facts.insert(0, lanes[0].finish())
-            return tuple(gather(*each) for each in zip(jobs, limits, exchanges, facts, [lane.isolation for lane in lanes], strict=True))
-        except OSError as error:
-            raise EngineError(f"the host refused what a run needs: {error}") from error
-        finally:
-            for end in ends:
-                end.close()
-            for exchange in exchanges:
-                exchange.close()
+        attempt = Attempt(jobs, limits, lanes)
+        with self._guard:
+            self._current = run
+        if run is not None:
+            run.worker = self
+        return attempt
 
     def _lane(self, name: str) -> Lane:
         lane = self._lanes.get(name)
@@ -257,9 +314,7 @@ class Pool:
                     run.cancel()
                     run.set_running_or_notify_cancel()
         for worker in self._workers:
-            current = worker._current
-            if current is not None:
-                worker.cancel(current)
+            worker.cancel()
             self.waiting.put(None)
         for worker in self._workers:
             if worker.thread is not threading.current_thread():

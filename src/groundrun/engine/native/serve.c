@@ -36,6 +36,7 @@ static int zygote_socket = -1;
 static pid_t zygote;
 static char folder[4096];
 static uint64_t memory_limit_now, pids_limit_now;
+static uint64_t oom_before, refusals_before; /* counts of the cgroup's life so far: nothing lives in it between runs */
 static long cores = 1;
 
 /* What is known of the run in progress. */
@@ -271,7 +272,7 @@ static void ready_slot(const struct request *request) {
     if (make_slot(&slot, request->disk, request->inodes)) fail("making a slot");
 }
 
-static void answer(struct run *run, uint64_t oom_before, uint64_t refusals_before, uint64_t reaped_cpu) {
+static void answer(struct run *run, uint64_t reaped_cpu) {
     struct reply reply = {.version = VERSION, .kind = REPLY_DONE, .id = run->request.id, .wait_status = run->wait_status};
     char text[64];
     reply.ended_by = run->ended_by;
@@ -283,8 +284,11 @@ static void answer(struct run *run, uint64_t oom_before, uint64_t refusals_befor
         reply.measured_by_cgroup = 1;
     }
     if (guards->memory_peak >= 0 && read_fd(guards->memory_peak, text, sizeof text) > 0) reply.memory_peak = strtoull(text, NULL, 10);
-    reply.oom_kills = count_in(guards->memory_events, "oom_kill") - oom_before;
-    reply.process_refusals = count_in(guards->pids_events, "max") - refusals_before;
+    uint64_t oom = count_in(guards->memory_events, "oom_kill"), refusals = count_in(guards->pids_events, "max");
+    reply.oom_kills = oom - oom_before;
+    reply.process_refusals = refusals - refusals_before;
+    oom_before = oom;
+    refusals_before = refusals;
     if (run->unsafe && run->ended_by == BY_ITSELF) {
         reply.kind = REPLY_FAILED;
         reply.error = run->error;
@@ -312,7 +316,6 @@ static void carry_out(struct run *run, int *fds, int count) {
     set_limit(guards->memory_limit, request->memory, &memory_limit_now);
     set_limit(guards->pids_limit, request->flags & MAY_FORK ? request->processes : 1024, &pids_limit_now);
     if (guards->memory_peak >= 0) write_fd(guards->memory_peak, "0");
-    uint64_t oom = count_in(guards->memory_events, "oom_kill"), refusals = count_in(guards->pids_events, "max");
     run->cpu_before = cpu_used(guards);
     run->started = now_ns();
     run->deadline = run->started + request->wall_ns;
@@ -336,7 +339,7 @@ static void carry_out(struct run *run, int *fds, int count) {
         if (collect) collect_from_folder(folder, policy->uid, fds[count - 2], fds[count - 1], request->disk);
     }
     close_all(fds, count);
-    answer(run, oom, refusals, reaped);
+    answer(run, reaped);
     if (policy->namespaces) { /* whatever it held is given back while the next request is read */
         kill_slot(&slot);
         if (dying.init) end_slot(&dying);
