@@ -30,6 +30,11 @@ class Delegation(msgspec.Struct, frozen=True, kw_only=True):
     pids: str | None = None
 
     @property
+    def joined(self) -> int:
+        """How many folders each program joins by itself; the zygote joins the rest for all."""
+        return 1 if self.memory else 0
+
+    @property
     def cpu_source(self) -> CpuSource:
         """Who will measure processor time."""
         return CpuSource.CGROUP if self.cpu else CpuSource.WAIT4
@@ -67,7 +72,10 @@ def describe_to_warden(delegation: Delegation) -> list[str]:
     """The warden's arguments for one standing cgroup under a name of its own."""
     name = f"{_PREFIX}{os.getpid()}-{next(_serial)}"
     folders = list(dict.fromkeys(f for f in (delegation.cpu, delegation.memory, delegation.pids) if f))
-    words = [word for folder in folders for word in ("--cgroup", f"{folder}/{name}")]
+    folders.sort(key=lambda folder: folder != delegation.memory)  # those that programs join come first
+    words = []
+    for folder in folders:
+        words += ["--cgroup" if folder == delegation.memory else "--zygote-cgroup", f"{folder}/{name}"]
     if delegation.cpu:
         words += ["--cpu-file", f"{delegation.cpu}/{name}/{delegation.cpu_file}"]
     if delegation.memory:

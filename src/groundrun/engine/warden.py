@@ -292,7 +292,7 @@ def _arguments(setup: Setup, *, control: int, host: int) -> list[str]:
         "roots": places,
         "guests": setup.guests,
         "work": work,
-        "cgroups": len({place for place in (setup.delegation.cpu, setup.delegation.memory, setup.delegation.pids) if place}),
+        "cgroups": setup.delegation.joined,
         "ruleset": encode_ruleset(setup.rung, abi=setup.landlock_abi).hex(),
         "rules": [(rule.path, rule.access) for rule in rules],
         "filter": seccomp.build_base(setup.rung, landlock_abi=setup.landlock_abi, memory_cgroup=bool(setup.delegation.memory)).hex(),

@@ -16,9 +16,9 @@ Request: `(sequence, operation, target, arguments, keywords, watched, flags)`
 Answer: `(sequence, status, value, stdout, extra)`
 
 * `ready` (sequence 0): value is whether the entry point exists
-* `value`: the result. extra is `((n, copy), ...)` for watched arguments, where the n-th numbered object of the request is now like
-  `copy`, and the objects themselves appear in the answer as GIVEN n; or, with INSPECT, two tuples of positions: arguments that were
-  mutated, and arguments of which something mutable is part of the result
+* `value`: the result. extra is `(changes, mutated, returned)`. changes are `((n, copy), ...)` for watched arguments: the n-th numbered
+  object of the request is now like `copy`, and the objects themselves appear in the answer as GIVEN n. With INSPECT, mutated and
+  returned are the positions of arguments that were changed in place, and of those of which something mutable is part of the result
 * `raised`: value is `(names of the type and its bases, args, message, line of the source)`
 * `stop`: `next` found the end
 * `uncrossable`: value is the reason
@@ -153,10 +153,8 @@ class _Server:
             before = {place: self._picture(value) for place, value in places.items()}
         try:
             result = _OPERATIONS[operation](target, arguments, keywords)
-            if flags & INSPECT:
-                extra: tuple[object, ...] = self._touched(places, before, result)
-            else:
-                extra = tuple((place, numbered[place].copy()) for place in given.values())  # type: ignore[attr-defined]
+            changes = tuple((place, numbered[place].copy()) for place in given.values())  # type: ignore[attr-defined]
+            extra = (changes, *(self._touched(places, before, result) if flags & INSPECT else ((), ())))
             self.answer((sequence, "value", result, self._output.take(), extra), given, drain=bool(flags & DRAIN))
         except EncodeError as error:
             self.answer((sequence, "uncrossable", str(error), self._output.take(), ()))
@@ -172,7 +170,9 @@ class _Server:
         except EncodeError:
             return None
 
-    def _touched(self, places: dict[object, Any], before: dict[object, bytes | None], result: object) -> tuple[object, ...]:
+    def _touched(
+        self, places: dict[object, Any], before: dict[object, bytes | None], result: object
+    ) -> tuple[tuple[object, ...], tuple[object, ...]]:
         held = find_mutable(result)
         mutated = tuple(place for place, value in places.items() if self._picture(value) != before[place])
         returned = tuple(place for place, value in places.items() if not held.keys().isdisjoint(find_mutable(value)))

@@ -26,6 +26,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "io.h"
@@ -117,6 +118,13 @@ int gr_set_tail(int may_fork, const void *filter, int length) {
     return 0;
 }
 
+static uint64_t cpu_reported; /* of the zygote itself */
+
+static uint64_t own_cpu(void) {
+    struct timespec used;
+    return clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used) ? 0 : (uint64_t)used.tv_sec * 1000000000u + (uint64_t)used.tv_nsec;
+}
+
 /* The address space in use, in bytes, found by lowering the limit until nothing more can be mapped: there is no /proc in the jail. */
 static uint64_t measure_address_space(void) {
     struct rlimit before, trial;
@@ -138,7 +146,10 @@ static uint64_t measure_address_space(void) {
 }
 
 /* Say that the zygote is warm, with its address space. */
-void gr_ready(void) { notify(NOTICE_READY, 0, 0, 0, 0, measure_address_space(), NULL); }
+void gr_ready(void) {
+    cpu_reported = own_cpu();
+    notify(NOTICE_READY, 0, 0, 0, 0, measure_address_space(), NULL);
+}
 
 /* Say that the zygote can't serve, and why. */
 void gr_refuse(int error, const char *text) { notify(NOTICE_FAILED, 0, 0, error, 0, 1, text); }
@@ -159,7 +170,7 @@ int gr_wait(char *guest) {
     return 1;
 }
 
-/* In the zygote, after the fork: report the child, wait for its end, report that. */
+/* In the zygote, after the fork: report the child, wait for its end, report that, and what the zygote used since the last time. */
 void gr_reap(int pid) {
     close_all(fds, fd_count);
     if (order.flags & TELL_START) notify(NOTICE_STARTED, pid, 0, 0, 0, 0, NULL);
@@ -168,7 +179,9 @@ void gr_reap(int pid) {
     while (wait4(pid, &status, 0, &usage) < 0 && errno == EINTR) {}
     uint64_t cpu = ((uint64_t)usage.ru_utime.tv_sec + (uint64_t)usage.ru_stime.tv_sec) * 1000000000u +
                    ((uint64_t)usage.ru_utime.tv_usec + (uint64_t)usage.ru_stime.tv_usec) * 1000u;
-    notify(NOTICE_ENDED, pid, status, 0, cpu, (uint64_t)usage.ru_maxrss * 1024u, NULL);
+    uint64_t now = own_cpu(), share = now - cpu_reported;
+    cpu_reported = now;
+    notify(NOTICE_ENDED, pid, status, 0, cpu, share, NULL);
 }
 
 /* The fork itself failed. */

@@ -42,7 +42,7 @@ static long cores = 1;
 /* What is known of the run in progress. */
 struct run {
     struct request request;
-    uint64_t started, cpu_before, cpu_at_end, deadline, ended;
+    uint64_t started, cpu_before, cpu_at_end, cpu_of_zygote, deadline, ended;
     uint32_t ended_by;
     pid_t child;
     int over, wait_status;
@@ -62,7 +62,7 @@ static void give_capabilities(void) {
         if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, kept[i], 0, 0)) _exit(126);
 }
 
-/* Start the zygote with descriptors 3 = its control socket, 4... = the cgroups' procs files. */
+/* Start the zygote with descriptors 3 = its control socket, 4... = the procs files of the cgroups that programs join. */
 static void start_zygote(void) {
     int ends[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends)) fail("making a socket for the zygote");
@@ -71,13 +71,15 @@ static void start_zygote(void) {
     if (zygote == 0) {
         int null = open("/dev/null", O_RDWR | O_CLOEXEC), at = 4;
         int kept[MAX_CGROUPS];
-        for (int i = 0; i < guards->procs_count; i++) kept[i] = fcntl(guards->procs[i], F_DUPFD, 64);
+        for (int i = 0; i < guards->joined_count; i++) kept[i] = fcntl(guards->procs[i], F_DUPFD, 64);
+        for (int i = guards->joined_count; i < guards->procs_count; i++)
+            if (write(guards->procs[i], "0", 1) != 1) _exit(126);
         int control = fcntl(ends[1], F_DUPFD, 64);
         dup2(null, 0);
         dup2(null, 1);
         dup2(null, 2);
         dup2(control, 3);
-        for (int i = 0; i < guards->procs_count; i++) dup2(kept[i], at++);
+        for (int i = 0; i < guards->joined_count; i++) dup2(kept[i], at++);
         syscall(SYS_close_range, at, ~0u, 0);
         setsid();
         prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
@@ -153,6 +155,7 @@ static void take_notice(struct run *run) {
             run->over = 1;
             run->wait_status = notice.wait_status;
             run->cpu_at_end = notice.cpu_ns;
+            run->cpu_of_zygote = notice.value;
             break;
         case NOTICE_FAILED: /* `value` 1: no child follows */
             run->unsafe = run->text;
@@ -204,12 +207,12 @@ static void watch(struct run *run) {
             }
             if (now >= next_cpu) {
                 uint64_t used = slot_cpu(run);
-                if (used >= run->request.cpu_ns) {
+                if (used >= run->request.cpu_ns + (guards->zygote_in_cpu ? MILLISECOND : 0)) { /* the zygote's own fork is in it */
                     kill_run(run, BY_CPU);
                     heard_by = now + NOTHING_HEARD;
                     continue;
                 }
-                uint64_t step = (run->request.cpu_ns - used) / (uint64_t)cores;
+                uint64_t step = used < run->request.cpu_ns ? (run->request.cpu_ns - used) / (uint64_t)cores : 0;
                 next_cpu = now + (step < FINEST_LOOK ? FINEST_LOOK : step);
             }
             if (!policy->namespaces && now >= next_disk) {
@@ -280,6 +283,7 @@ static void answer(struct run *run, uint64_t reaped_cpu) {
     reply.cpu_ns = run->cpu_at_end + reaped_cpu;
     if (guards->cpu >= 0) {
         uint64_t used = cpu_used(guards) - run->cpu_before;
+        if (guards->zygote_in_cpu) used = used > run->cpu_of_zygote ? used - run->cpu_of_zygote : 0;
         if (used > reply.cpu_ns) reply.cpu_ns = used;
         reply.measured_by_cgroup = 1;
     }
@@ -314,7 +318,7 @@ static void carry_out(struct run *run, int *fds, int count) {
     if (!policy->namespaces || guards->cpu < 0) order.flags |= TELL_START; /* who needs the child's pid: its CPU clock, or to kill it */
     ready_slot(request);
     set_limit(guards->memory_limit, request->memory, &memory_limit_now);
-    set_limit(guards->pids_limit, request->flags & MAY_FORK ? request->processes : 1024, &pids_limit_now);
+    set_limit(guards->pids_limit, (request->flags & MAY_FORK ? request->processes : 1024) + (uint64_t)guards->zygote_in_pids, &pids_limit_now);
     if (guards->memory_peak >= 0) write_fd(guards->memory_peak, "0");
     run->cpu_before = cpu_used(guards);
     run->started = now_ns();

@@ -53,7 +53,10 @@ static void parse(int count, char **words) {
         else if (!strcmp(word, "--uid")) policy.uid = (uint32_t)strtoul(value, NULL, 10);
         else if (!strcmp(word, "--folder")) policy.folder = value;
         else if (!strcmp(word, "--hide")) add_mount(MOUNT_HIDE, value, value);
-        else if (!strcmp(word, "--cgroup") && policy.cgroup_count < MAX_CGROUPS) policy.cgroups[policy.cgroup_count++] = value;
+        else if (!strcmp(word, "--cgroup") && policy.cgroup_count < MAX_CGROUPS) {
+            policy.cgroups[policy.cgroup_count++] = value;
+            policy.joined_count = policy.cgroup_count;
+        } else if (!strcmp(word, "--zygote-cgroup") && policy.cgroup_count < MAX_CGROUPS) policy.cgroups[policy.cgroup_count++] = value;
         else if (!strcmp(word, "--cpu-file")) policy.cpu_file = value;
         else if (!strcmp(word, "--memory-limit")) policy.memory_limit = value;
         else if (!strcmp(word, "--memory-peak")) policy.memory_peak = value;

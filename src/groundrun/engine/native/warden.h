@@ -23,8 +23,8 @@ struct policy {
     struct mount_entry mounts[MAX_PATHS];
     int mount_count;
     const char *folder;      /* rung landlock: where slots live, made and removed by the warden */
-    const char *cgroups[MAX_CGROUPS];
-    int cgroup_count;
+    const char *cgroups[MAX_CGROUPS]; /* folders to make; the first `joined_count` are joined by each program, the rest once by the zygote */
+    int cgroup_count, joined_count;
     const char *settings[MAX_CGROUPS][2]; /* file and what to write to it, once */
     int setting_count;
     const char *cpu_file, *memory_limit, *memory_peak, *memory_events, *pids_limit, *pids_events, *pids_current;
@@ -34,7 +34,8 @@ struct policy {
 };
 
 struct guards { /* descriptors of the standing cgroup's files, -1 where it has none */
-    int procs[MAX_CGROUPS], procs_count;
+    int procs[MAX_CGROUPS], procs_count, joined_count;
+    int zygote_in_cpu, zygote_in_pids; /* what the zygote itself uses is to be taken off */
     int cpu, memory_limit, memory_peak, memory_events, pids_limit, pids_events, pids_current;
 };
 
@@ -48,7 +49,7 @@ struct slot {
 void open_guards(const struct policy *policy, struct guards *guards);
 void remove_cgroups(void);
 uint64_t cpu_used(const struct guards *guards);                      /* ns; 0 without a guard */
-int is_deserted(const struct guards *guards);                        /* 1: known that no process is in it any more */
+int is_deserted(const struct guards *guards);                        /* 1: known that no program is in it any more */
 uint64_t count_in(int fd, const char *key);                          /* "key N" in a file, or 0 */
 /* root.c: build the read-only root and make it this mount namespace's. */
 void build_root(const struct policy *policy);

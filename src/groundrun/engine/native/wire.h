@@ -53,7 +53,7 @@ struct order {
 struct notice {
     uint32_t version, kind;
     int32_t pid, wait_status, error, pad;
-    uint64_t cpu_ns, value;
+    uint64_t cpu_ns, value; /* READY: address space; ENDED: cpu_ns of the child, value: of the zygote since the last; FAILED: 1 when no child follows */
     char text[TEXT];
 };
 
