@@ -11,14 +11,13 @@ engine. A forked child and an unpickled copy start workers of their own when fir
 
 from __future__ import annotations
 
-import asyncio
 import os
 import queue
 import sys
 import threading
 import weakref
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator
 from types import TracebackType
 from typing import Any
 
@@ -99,6 +98,8 @@ class Engine:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        import asyncio
+
         await asyncio.to_thread(self.close)
 
     def _open(self) -> Pool:
@@ -204,12 +205,12 @@ class Engine:
         collect: tuple[str, ...] = (),
     ) -> Execution:
         """`run` for asyncio; cancelling the task ends the program."""
-        result: Execution = await asyncio.wrap_future(self.submit(_with(program, stdin, argv, limits, collect)))
+        result: Execution = await _awaitable(self.submit(_with(program, stdin, argv, limits, collect)))
         return result
 
     async def arun_pair(self, candidate: Job, grader: Job) -> tuple[Execution, Execution]:
         """`run_pair` for asyncio."""
-        result: tuple[Execution, Execution] = await asyncio.wrap_future(self.submit_pair(candidate, grader))
+        result: tuple[Execution, Execution] = await _awaitable(self.submit_pair(candidate, grader))
         return result
 
     async def amap(self, jobs: Iterable[Runnable]) -> AsyncIterator[Execution]:
@@ -219,15 +220,17 @@ class Engine:
             for job in jobs:
                 waiting.append(self.submit(job))
                 if len(waiting) >= self._window:
-                    yield await asyncio.wrap_future(waiting.popleft())
+                    yield await _awaitable(waiting.popleft())
             while waiting:
-                yield await asyncio.wrap_future(waiting.popleft())
+                yield await _awaitable(waiting.popleft())
         finally:
             for run in waiting:
                 run.cancel()
 
     async def astream(self, jobs: Iterable[Runnable]) -> AsyncIterator[Finished]:
         """`stream` for asyncio."""
+        import asyncio
+
         loop = asyncio.get_running_loop()
         done: asyncio.Queue[tuple[int, Run]] = asyncio.Queue()
         flying: dict[int, Run] = {}
@@ -290,6 +293,12 @@ os.register_at_fork(after_in_child=_forget_parent)
 def _close_pool(pool: Pool, pid: int) -> None:
     if os.getpid() == pid:
         pool.close()
+
+
+def _awaitable(run: Run) -> Awaitable[Any]:
+    import asyncio  # half of the package's import time, for those who use it
+
+    return asyncio.wrap_future(run)
 
 
 def _wait(run: Run) -> Any:
