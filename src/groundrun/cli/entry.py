@@ -18,7 +18,7 @@ import click
 from groundrun import __version__
 from groundrun.errors import GroundrunError
 
-VERBS = ("bench", "demo", "doctor", "eval", "reproduce", "run", "systems")
+VERBS = ("attack", "bench", "demo", "doctor", "eval", "reproduce", "run", "systems")
 OUR_FAULT = 3
 INTERRUPTED = 130
 

@@ -9,7 +9,6 @@ The contestants themselves live in `bench/` of a checkout; a peer's interpreter 
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 import subprocess
@@ -167,7 +166,7 @@ def _starter_tasks() -> Iterator[dict[str, Any]]:
         if len(tests) < len(problem.visible) + len(problem.hidden) or any(test.oracle or test.keywords != "{}" for test in tests):
             continue
         lines = [f"    assert candidate(*{test.arguments}) == {test.expected}" for test in tests]
-        inputs = [list(ast.literal_eval(test.arguments)) for test in tests]
+        inputs = [list(eval(test.arguments, {})) for test in tests]  # our own texts, which come with the package
         yield {**_describe(problem, "\n".join(["def check(candidate):", *lines])), "inputs": inputs}
 
 

@@ -7,7 +7,6 @@ where folders can be made. Nothing of the user's own process is moved.
 
 from __future__ import annotations
 
-import itertools
 import os
 from functools import cache
 from pathlib import Path
@@ -17,7 +16,6 @@ import msgspec
 from groundrun.records import CpuSource, MemoryGuard
 
 _PREFIX = "groundrun-"
-_serial = itertools.count()
 
 
 class Delegation(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,14 +66,18 @@ def _find(pid: int) -> Delegation:
     return msgspec.convert(found, Delegation)
 
 
-def describe_to_warden(delegation: Delegation) -> list[str]:
-    """The warden's arguments for one standing cgroup under a name of its own."""
-    name = f"{_PREFIX}{os.getpid()}-{next(_serial)}"
-    folders = list(dict.fromkeys(f for f in (delegation.cpu, delegation.memory, delegation.pids) if f))
-    folders.sort(key=lambda folder: folder != delegation.memory)  # those that programs join come first
+def name_cgroups(delegation: Delegation, number: int) -> list[str]:
+    """The folders of lane `number`'s standing cgroup; the one that programs join themselves, for its memory, comes first."""
+    folders = list(dict.fromkeys(folder for folder in (delegation.memory, delegation.cpu, delegation.pids) if folder))
+    return [f"{folder}/{_name(number)}" for folder in folders]
+
+
+def describe_to_warden(delegation: Delegation, number: int) -> list[str]:
+    """The warden's arguments for the standing cgroup of lane `number`."""
+    name = _name(number)
     words = []
-    for folder in folders:
-        words += ["--cgroup" if folder == delegation.memory else "--zygote-cgroup", f"{folder}/{name}"]
+    for folder in name_cgroups(delegation, number):
+        words += ["--cgroup" if folder == f"{delegation.memory}/{name}" else "--zygote-cgroup", folder]
     if delegation.cpu:
         words += ["--cpu-file", f"{delegation.cpu}/{name}/{delegation.cpu_file}"]
     if delegation.memory:
@@ -94,6 +96,10 @@ def describe_to_warden(delegation: Delegation) -> list[str]:
         at = f"{delegation.pids}/{name}"
         words += ["--pids-limit", f"{at}/pids.max", "--pids-events", f"{at}/pids.events", "--pids-current", f"{at}/pids.current"]
     return words
+
+
+def _name(number: int) -> str:
+    return f"{_PREFIX}{os.getpid()}-{number}"
 
 
 def _own_cgroups() -> dict[str, str]:

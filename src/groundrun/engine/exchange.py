@@ -38,6 +38,8 @@ class Ending:
     def __init__(self, data: bytes) -> None:
         self.kind = ""
         self.exception: ExceptionInfo | None = None
+        if not data:
+            return
         try:
             said = json.loads(data)
             self.kind = str(said["kind"])

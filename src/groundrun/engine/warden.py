@@ -7,10 +7,12 @@ JSON for the zygote, landlock's rules and the seccomp filters.
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import json
 import os
 import select
+import shutil
 import socket
 import struct
 import subprocess
@@ -22,7 +24,7 @@ from pathlib import Path
 import msgspec
 
 from groundrun.engine import seccomp
-from groundrun.engine.cgroups import Delegation, describe_to_warden
+from groundrun.engine.cgroups import Delegation, describe_to_warden, name_cgroups
 from groundrun.engine.classification import EndedBy, KernelFacts
 from groundrun.engine.exchange import Exchange
 from groundrun.engine.interpreter import Interpreter
@@ -43,6 +45,8 @@ _DESCRIPTORS = 256
 _BYTES_PER_INODE = 4096  # a tmpfs of 64 MiB gets 16,384 inodes
 _START_TIMEOUT_S = 60
 _SHARED_PROCESSES = 8  # our own processes that count against the program's uid in the jail: init, zygotes, slots, one still dying
+FOLDER_PREFIX = "groundrun-"
+_STARTED = time.monotonic_ns() % 10**9  # so that a reused pid doesn't meet the folders of its predecessor
 _DEFAULT_PROCESSES = 64  # see records.Limits
 _serial = itertools.count()
 
@@ -73,10 +77,12 @@ class WardenLane:
         self._sending = threading.Lock()
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         host = os.pidfd_open(os.getpid())
+        number = next(_serial)
+        self._places = (name_folder(number), *name_cgroups(setup.delegation, number))
         try:
             with theirs:
                 self._process: subprocess.Popen[bytes] | None = subprocess.Popen(
-                    [str(NATIVE / "warden"), *_arguments(setup, control=theirs.fileno(), host=host)],
+                    [str(NATIVE / "warden"), *_arguments(setup, number, control=theirs.fileno(), host=host)],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
@@ -179,6 +185,7 @@ class WardenLane:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+            self._remove_remains()
 
     def abandon(self) -> None:
         """In a forked child: the warden is the parent's."""
@@ -186,6 +193,21 @@ class WardenLane:
         process, self._process = self._process, None
         if process is not None:
             process.returncode = 0  # so that its finalizer doesn't wait for a process that isn't our child
+
+    def _remove_remains(self) -> None:
+        """What a warden removes itself, unless it was killed."""
+        for place in self._places:
+            for _ in range(50):
+                try:
+                    os.rmdir(place)
+                except FileNotFoundError:
+                    break
+                except OSError as error:
+                    if error.errno == errno.EBUSY:  # a cgroup whose last process is still on its way out
+                        time.sleep(0.01)
+                        continue
+                    shutil.rmtree(place, ignore_errors=True)
+                break
 
     @property
     def _default_processes(self) -> int:
@@ -261,14 +283,18 @@ def _refusal(setup: Setup, reply: _Reply) -> Exception:
     return WorkerDied("warden", said)
 
 
-def _arguments(setup: Setup, *, control: int, host: int) -> list[str]:
+def name_folder(number: int) -> str:
+    """Where a lane of rung `landlock` keeps its slots."""
+    return f"{tempfile.gettempdir()}/{FOLDER_PREFIX}{os.getpid()}-{number}-{_STARTED}"
+
+
+def _arguments(setup: Setup, number: int, *, control: int, host: int) -> list[str]:
     namespaces = setup.rung is Rung.NAMESPACES
     view = choose_view(setup.interpreter)
-    number = next(_serial)
     words = ["--rung", setup.rung.value, "--control", str(control), "--host", str(host)]
     if setup.private_uid:
         words += ["--uid", str(private_uid(number))]
-    words += describe_to_warden(setup.delegation)
+    words += describe_to_warden(setup.delegation, number)
     roots = guest_roots()
     if namespaces:
         places = {name: f"/groundrun/{name}" for name in roots}
@@ -281,7 +307,7 @@ def _arguments(setup: Setup, *, control: int, host: int) -> list[str]:
         work, temporary, library, slots = f"{SLOT}/work", f"{SLOT}/tmp", "/groundrun/native/guest.so", "/run"
     else:
         places = dict(roots)
-        slots = f"{tempfile.gettempdir()}/groundrun-{os.getpid()}-{number}-{time.monotonic_ns() % 10**9}"
+        slots = name_folder(number)
         words += ["--folder", slots]
         work, temporary, library = f"{slots}/slot/work", f"{slots}/slot/tmp", str(NATIVE / "guest.so")
     rules = choose_rules(setup.rung, view, abi=setup.landlock_abi, slots=slots)
@@ -299,7 +325,7 @@ def _arguments(setup: Setup, *, control: int, host: int) -> list[str]:
         "tails": [seccomp.build_tail(setup.rung, may_fork=fork, signals_are_scoped=scoped).hex() for fork in (False, True)],
         "self_pid": seccomp.SELF_PID,
     }
-    for name, value in program_environment(work, temporary).items():
+    for name, value in (program_environment(work, temporary) | {"LD_BIND_NOW": "1"}).items():
         words += ["--env", f"{name}={value}"]
     zygote = f"{places['groundrun.engine.guest']}/zygote.py"
     return [*words, "--", setup.interpreter.executable, "-s", "-B", zygote, json.dumps(policy)]

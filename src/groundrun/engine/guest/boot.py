@@ -150,8 +150,11 @@ def read_all(descriptor: int) -> bytes:
 
 def _main() -> NoReturn:
     """Rung `none`: one interpreter per run. Arguments: guest module, roots and limits as JSON, job and report descriptors, channel."""
+    import ctypes
     import json
     import resource
+
+    ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG: no program outlives a killed parent
 
     name, settings, job_fd, report_fd, channel = sys.argv[1], json.loads(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5])
     sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry) != HERE]

@@ -27,6 +27,7 @@ def main() -> NoReturn:
     """Serve until the warden goes. The only argument is the policy as JSON; see engine/warden.py."""
     policy = json.loads(sys.argv[1])
     sys.argv[:] = ["groundrun"]
+    os.environ.pop("LD_BIND_NOW", None)  # for this process only: what it binds, no child binds again
     library = ctypes.CDLL(policy["library"])
     library.gr_enter.restype = ctypes.c_void_p
     cgroups = (ctypes.c_int * 8)(*range(FIRST_CGROUP, FIRST_CGROUP + policy["cgroups"]))

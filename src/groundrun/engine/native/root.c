@@ -22,6 +22,8 @@
 #endif
 #define BASE "/tmp" /* any folder that exists: it is covered only in our own mount namespace, and only until the pivot */
 
+#define COPIED_BYTES (256 << 10)
+
 struct attributes { uint64_t set, clear, propagation, userns; };
 
 static void make_parents(const char *path, int whole) {
@@ -44,6 +46,18 @@ static void lock_down(const char *path, int devices) {
     if (mount(NULL, path, NULL, flags, NULL)) fail("making %s read-only", path);
 }
 
+/* Small files are copied: every mount is copied again for every slot. */
+static int copy_small(const char *source, const struct stat *what, const char *target) {
+    static char content[COPIED_BYTES];
+    if (!S_ISREG(what->st_mode) || what->st_size > (off_t)sizeof content) return 0;
+    int in = open(source, O_RDONLY | O_CLOEXEC), out = open(target, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0644);
+    ssize_t size = in < 0 ? -1 : read(in, content, sizeof content);
+    if (out < 0 || size != what->st_size || write(out, content, (size_t)size) != size) fail("copying %s", source + strlen("/old"));
+    close(in);
+    close(out);
+    return 1;
+}
+
 static void bind(const char *from, const char *to, int devices) {
     char source[4200], target[4200];
     struct stat what;
@@ -51,6 +65,7 @@ static void bind(const char *from, const char *to, int devices) {
     snprintf(target, sizeof target, "/new%s", to);
     if (stat(source, &what)) fail("reading %s", from);
     make_parents(target, S_ISDIR(what.st_mode));
+    if (!devices && copy_small(source, &what, target)) return;
     if (!S_ISDIR(what.st_mode)) {
         int fd = open(target, O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
         if (fd < 0) fail("making %s", to);

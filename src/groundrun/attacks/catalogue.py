@@ -1,0 +1,29 @@
+"""Every attack of the suite, by name."""
+
+from __future__ import annotations
+
+import os
+
+from groundrun.attacks import disk, files, kernel, leaks, lifetimes, network, output, processes, resources
+from groundrun.attacks.attack import Attack, Cheat
+from groundrun.attacks.bombs import BOMBS
+from groundrun.attacks.cheats import CHEATS
+
+_PROGRAMS = (
+    *files.ATTACKS,
+    *disk.ATTACKS,
+    *processes.ATTACKS,
+    *lifetimes.ATTACKS,
+    *network.ATTACKS,
+    *kernel.ATTACKS,
+    *leaks.ATTACKS,
+    *resources.ATTACKS,
+    *output.ATTACKS,
+)
+
+
+def list_attacks() -> tuple[Attack | Cheat, ...]:
+    """All attacks that make sense on this machine: cheats on the judge first, then programs against the engine."""
+    machine = os.uname().machine
+    programs = tuple(attack for attack in _PROGRAMS if attack.machine in ("", machine))
+    return (*CHEATS, *BOMBS, *programs)

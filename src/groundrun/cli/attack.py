@@ -1,0 +1,70 @@
+"""`groundrun attack`: the adversarial suite against this host's own isolation and judge."""
+
+from __future__ import annotations
+
+import click
+import msgspec
+from rich.console import Console
+
+from groundrun.attacks import Result, Ruling, list_attacks, run_suite
+from groundrun.attacks.suite import choose
+from groundrun.cli.options import common_options, print_json
+from groundrun.engine import Engine
+from groundrun.records import Rung
+from groundrun.reports.attacks import render_attacks
+from groundrun.reports.phrases import make_printable
+
+
+class Description(msgspec.Struct, frozen=True, kw_only=True):
+    """An attack as `--list --json` prints it."""
+
+    name: str
+    family: str
+    tries: str
+    guards: tuple[str, ...]
+
+
+@click.command("attack")
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.option(
+    "--rung", type=click.Choice([Rung.NAMESPACES.value, Rung.LANDLOCK.value]), help="Rung to attack; the best this host allows by default."
+)
+@click.option("--landlock-abi", type=click.IntRange(min=1), help="Use at most this version of landlock, as an older kernel would have.")
+@click.option("--python", metavar="PATH", help="Interpreter that the attacks run under; the present one by default.")
+@click.option("--list", "only_list", is_flag=True, help="List the attacks and what stops them; run none.")
+@common_options
+def attack_verb(
+    names: tuple[str, ...], rung: str | None, landlock_abi: int | None, python: str | None, only_list: bool, as_json: bool
+) -> int:
+    """Attack this host's isolation and judge, and print what came of it.
+
+    NAME is an attack or a family of attacks; all of them without it. Each aims at canaries that the suite makes on this machine and
+    removes again, and never at anything else: files, a process, sockets on 127.0.0.1. *Contained*: it won nothing. *Bounded*: it won
+    something within a soft guard that `groundrun doctor` announces. *Fooled*: it won. Exit status 1 when anything was fooled.
+    """
+    if only_list:
+        _show_list(names, as_json)
+        return 0
+    with Engine(workers=1, isolation=rung, python=python, landlock_abi=landlock_abi) as engine:
+        isolation = engine.isolation
+        suite = run_suite(engine, only=names, progress=None if as_json else _tell)
+    if as_json:
+        print_json(suite)
+    else:
+        Console(highlight=False, soft_wrap=True).print(render_attacks(suite, isolation))
+    return 1 if suite.fooled[0] else 0
+
+
+def _tell(result: Result) -> None:
+    if result.verdict is Ruling.FOOLED:
+        click.echo(f"FOOLED {result.name}: {make_printable(result.detail)}", err=True)
+
+
+def _show_list(names: tuple[str, ...], as_json: bool) -> None:
+    chosen = choose(names) if names else list_attacks()
+    listed = [Description(name=each.name, family=each.family.value, tries=each.tries, guards=each.guards) for each in chosen]
+    if as_json:
+        print_json(listed)
+        return
+    for each in listed:
+        click.echo(f"{each.family:<10} {each.name:<30} {each.tries} [{'; '.join(each.guards)}]")

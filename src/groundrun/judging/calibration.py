@@ -1,0 +1,126 @@
+"""What a problem's own reference needs, found before any candidate runs: whether it can be judged protected, and how strictly.
+
+The reference goes the same way as every candidate, first in the strictest mode. What it needs beyond that is what candidates get:
+
+1. plain data only, arguments never written back;
+2. arguments written back at the positions that the reference mutates or returns, when the tests don't pass without;
+3. handles, with exactly the operations on them that the tests used on the reference's objects;
+4. one shared process, `protected=False`; at once when tests evaluate text, because that could be the candidate's (`reading`).
+
+Without a reference, or when it fails in every mode, candidates are judged in the strictest mode and the calibration says so.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from groundrun.engine import Engine
+from groundrun.judging.grading import Findings, Mode, grade
+from groundrun.judging.reading import evaluates_text, texts_of
+from groundrun.judging.stdio import run_stdio
+from groundrun.judging.steps import Plan, acarry_out, carry_out
+from groundrun.records import CallTest, CodeTest, Limits, Problem, StdioTest
+
+_GENEROUS_S = 6.0  # of grader time taken for granted while nothing is known; ten times that is its limit
+
+
+class Calibration(msgspec.Struct, frozen=True, kw_only=True):
+    """How a problem is judged. `passed`: its reference passes that way; `reason` says why not, or what it needed.
+
+    `mutates`: arguments that the reference changes in place; `writes_back`: those whose changes tests see; `operations`: what tests
+    may do with objects that stay behind. `grader_cpu_s` is the grader's time for the reference.
+    """
+
+    protected: bool
+    passed: bool
+    reason: str
+    mutates: tuple[int | str, ...] = ()
+    writes_back: tuple[int | str, ...] = ()
+    operations: tuple[str, ...] = ()
+    grader_cpu_s: float = 0.0
+
+    def mode(self) -> Mode:
+        """The mode in which candidates are graded."""
+        return Mode(protected=self.protected, watched=self.writes_back, allowed=self.operations, grader_cpu_s=self.grader_cpu_s)
+
+
+def calibrate(engine: Engine, problem: Problem) -> Calibration:
+    """Run the problem's reference. Raises EngineError for our faults, UsageError when the problem can't be judged at all."""
+    return carry_out(engine, plan_calibration(problem, problem.limits or engine.limits))
+
+
+async def acalibrate(engine: Engine, problem: Problem) -> Calibration:
+    """`calibrate` for asyncio."""
+    return await acarry_out(engine, plan_calibration(problem, problem.limits or engine.limits))
+
+
+def graded_tests(problem: Problem) -> tuple[CodeTest | CallTest, ...]:
+    """The tests that call the entry point, visible ones first."""
+    return tuple(test for test in (*problem.visible, *problem.hidden) if not isinstance(test, StdioTest))
+
+
+def stdio_tests(problem: Problem) -> tuple[StdioTest, ...]:
+    """The tests with text in and out, visible ones first."""
+    return tuple(test for test in (*problem.visible, *problem.hidden) if isinstance(test, StdioTest))
+
+
+def plan_calibration(problem: Problem, limits: Limits) -> Plan[Calibration]:
+    """The runs of a calibration, in order."""
+    tests = graded_tests(problem)
+    if problem.reference is None:
+        protected = not evaluates_text(texts_of(tests))
+        return Calibration(protected=protected, passed=False, reason="the problem has no reference to calibrate with")
+    found = Calibration(protected=True, passed=True, reason="the reference passes")
+    if tests:
+        found = yield from _calibrate_grading(problem, problem.reference, tests, limits)
+    stdio = stdio_tests(problem)
+    if stdio or not tests:
+        findings = yield from run_stdio(problem, problem.reference, stdio, limits)
+        if found.passed and not findings.all_passed():
+            found = msgspec.structs.replace(found, passed=False, reason=f"the reference fails: {findings.reason}")
+    return found
+
+
+def _calibrate_grading(problem: Problem, reference: str, tests: tuple[CodeTest | CallTest, ...], limits: Limits) -> Plan[Calibration]:
+    strict = ""
+    risky = evaluates_text(texts_of(tests))
+    if problem.entry_point is None or risky:
+        strict = "its tests evaluate text" if risky else "it names no entry point"
+    else:
+        plain = Mode(inspect=True, grader_cpu_s=_GENEROUS_S)
+        handles = Mode(inspect=True, allowed=None, grader_cpu_s=_GENEROUS_S)
+        for mode in (plain, handles):
+            findings = yield from grade(problem, reference, tests, mode, limits)
+            strict = strict or findings.reason
+            touched: tuple[int | str, ...] = ()
+            mutates, found = _touched(findings)
+            while not findings.all_passed() and found != touched:  # a test may get further now, and call in another way
+                touched = found
+                findings = yield from grade(problem, reference, tests, msgspec.structs.replace(mode, watched=touched), limits)
+                mutates, more = _touched(findings)
+                found = tuple(sorted({*found, *more}, key=str))
+            used = findings.report.used if findings.report is not None else ()
+            if findings.all_passed() and mode is handles:  # handles that can less may look different to the tests
+                exact = msgspec.structs.replace(mode, allowed=used, watched=touched)
+                findings = yield from grade(problem, reference, tests, exact, limits)
+            if findings.all_passed():
+                return Calibration(
+                    protected=True,
+                    passed=True,
+                    reason="the reference passes",
+                    mutates=mutates,
+                    writes_back=touched,
+                    operations=used,
+                    grader_cpu_s=findings.grader_cpu_s,
+                )
+    findings = yield from grade(problem, reference, tests, Mode(protected=False), limits)
+    if findings.all_passed():
+        return Calibration(protected=False, passed=True, reason=f"the reference passes only in one shared process: {strict}")
+    return Calibration(protected=not risky, passed=False, reason=f"the reference fails: {findings.reason}")
+
+
+def _touched(findings: Findings) -> tuple[tuple[int | str, ...], tuple[int | str, ...]]:
+    if findings.report is None:
+        return (), ()
+    mutated, returned = findings.report.mutated, findings.report.returned
+    return mutated, tuple(sorted({*mutated, *returned}, key=str))

@@ -1,0 +1,95 @@
+"""One test, run to its end: test code that calls the entry point, or one call whose result is compared.
+
+The same whether the entry point is a proxy or, for problems that need one shared process, the candidate's own function. Success is that
+the end was reached; `Result.passed` of a protected test also needs that no inert failure was noted, which the grader adds.
+"""
+
+from __future__ import annotations
+
+import copy
+import reprlib
+import sys
+import traceback
+from typing import Any
+
+TEXT_LENGTH = 1000
+
+_short = reprlib.Repr()
+_short.maxlevel, _short.maxlist, _short.maxtuple, _short.maxdict, _short.maxstring, _short.maxlong, _short.maxother = (
+    4,
+    12,
+    12,
+    12,
+    200,
+    60,
+    200,
+)
+
+
+class Result:
+    """How one test went. `error` is what reached its top, None when it was a wrong value or nothing."""
+
+    __slots__ = ("error", "line", "message", "passed")
+
+    def __init__(self, passed: bool, message: str = "", error: BaseException | None = None, line: int | None = None) -> None:
+        self.passed, self.message, self.error, self.line = passed, message, error, line
+
+
+def run_test(test: dict[str, Any], entry: Any, namespace: dict[str, Any]) -> Result:
+    """Run a test in `namespace`, which it may fill. Never raises."""
+    stdout = sys.stdout
+    source = test["source"] if test["kind"] == "code" else ""
+    try:
+        return _run_code(test, entry, namespace) if test["kind"] == "code" else _run_call(test, entry, namespace)
+    except BaseException as error:
+        line = next((step.lineno for step in reversed(traceback.extract_tb(error.__traceback__)) if step.filename == "<test>"), None)
+        return Result(False, _explain(error, source, line), error, line)
+    finally:
+        sys.stdout = stdout
+
+
+def _run_code(test: dict[str, Any], entry: Any, namespace: dict[str, Any]) -> Result:
+    exec(compile(test["source"], "<test>", "exec", dont_inherit=True), namespace)
+    if test["call"] is not None:
+        namespace[test["call"]](entry)
+    return Result(True)
+
+
+def _run_call(test: dict[str, Any], entry: Any, namespace: dict[str, Any]) -> Result:
+    arguments, keywords = _value(test["arguments"], namespace), _value(test["keywords"], namespace)
+    expected = _value(test["expected"], namespace)
+    if test["oracle"] is None:
+        got = entry(*arguments, **keywords)
+        return Result(True) if got == expected else Result(False, f"got {_show(got)}, expected {_show(expected)}")
+    pristine = copy.deepcopy(arguments)
+    got = entry(*arguments, **keywords)
+    exec(compile(test["oracle"], "<oracle>", "exec", dont_inherit=True), namespace)
+    if namespace["oracle"](pristine, got, expected):
+        return Result(True)
+    return Result(False, f"the oracle refused {_show(got)}")
+
+
+def _value(expression: str, namespace: dict[str, Any]) -> Any:
+    return eval(compile(expression.strip(), "<test>", "eval", dont_inherit=True), namespace)
+
+
+def _show(value: object) -> str:
+    try:
+        return _short.repr(value)
+    except BaseException as error:
+        return f"a {type(value).__name__} whose text can't be had ({type(error).__name__})"
+
+
+def _explain(error: BaseException, source: str, line: int | None) -> str:
+    try:
+        text = str(error)
+    except BaseException:
+        text = ""
+    lines = source.splitlines()
+    where = f"line {line}: {lines[line - 1].strip()}" if line is not None and 0 < line <= len(lines) else ""
+    return " -- ".join(part[:TEXT_LENGTH] for part in (where, text) if part)
+
+
+def clean(text: str) -> str:
+    """Text as it may appear in a report: bounded, without lone surrogates."""
+    return text[: 2 * TEXT_LENGTH].encode("utf-8", "backslashreplace").decode()

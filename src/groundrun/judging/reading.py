@@ -1,0 +1,90 @@
+"""What the text of a problem's tests says before anything runs.
+
+Two questions: do the tests need helpers that only the reference defines, and do they *evaluate text*? A test that calls `eval` or
+`pickle.loads` on what the candidate returned runs the candidate's code in the grader, where no protection is left; so such a problem
+counts as one that needs a shared process. The second answer goes by names: code that hides `eval` well enough isn't found, but
+tests are written by the problem's author, not by the candidate.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import threading
+import warnings
+
+from groundrun.records import CallTest, CodeTest
+
+_EVALUATING = {"eval", "exec", "compile", "__import__"}
+_EVALUATING_MODULES = {"builtins", "cloudpickle", "code", "ctypes", "dill", "importlib", "joblib", "marshal", "pickle", "runpy", "shelve"}
+_EVALUATING_MODULES |= {"subprocess", "timeit", "yaml"}
+_PARSING = threading.Lock()  # warning filters belong to the whole process
+
+
+def texts_of(tests: tuple[CodeTest | CallTest, ...]) -> tuple[str, ...]:
+    """Everything in the tests that is Python."""
+    return tuple(text for test in tests for text in _texts(test) if text)
+
+
+def _texts(test: CodeTest | CallTest) -> tuple[str, ...]:
+    return (test.source,) if isinstance(test, CodeTest) else (test.arguments, test.keywords, test.expected, test.oracle or "")
+
+
+@functools.lru_cache(maxsize=1024)
+def needs_reference(reference: str, texts: tuple[str, ...], entry_point: str | None) -> bool:
+    """Whether tests use a name, other than the entry point, that the reference could define at its top level."""
+    trees = _parse((*texts, reference))
+    if trees is None:
+        return True
+    used = {node.id for tree in trees[:-1] for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    defined = _top_names(trees[-1])
+    return "*" in defined or not defined.isdisjoint(used - {entry_point})
+
+
+@functools.lru_cache(maxsize=1024)
+def evaluates_text(texts: tuple[str, ...]) -> bool:
+    """Whether tests could run as code what a candidate returned as data."""
+    return any(_evaluates(node) for tree in _parse(texts) or () for node in ast.walk(tree))
+
+
+def _evaluates(node: ast.AST) -> bool:
+    if isinstance(node, ast.Name):
+        return node.id in _EVALUATING
+    if isinstance(node, ast.Import):
+        return any(alias.name.partition(".")[0] in _EVALUATING_MODULES for alias in node.names)
+    if isinstance(node, ast.ImportFrom):
+        return (node.module or "").partition(".")[0] in _EVALUATING_MODULES
+    return (
+        isinstance(node, ast.Attribute) and node.attr in ("system", "popen") and isinstance(node.value, ast.Name) and node.value.id == "os"
+    )
+
+
+def _parse(texts: tuple[str, ...]) -> list[ast.Module] | None:
+    with _PARSING, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # other people's escape sequences
+        try:
+            return [ast.parse(text.strip()) for text in texts]
+        except (SyntaxError, ValueError, RecursionError):
+            return None
+
+
+def _top_names(module: ast.Module) -> set[str]:
+    """Names that the module's own scope may bind: everything bound outside function and class bodies, however deep in `if` or `try`."""
+    names: set[str] = set()
+    waiting: list[ast.AST] = list(module.body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            names.add(node.name)
+            names.update(name for inner in ast.walk(node) if isinstance(inner, ast.Global) for name in inner.names)
+            continue
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            names.update((alias.asname or alias.name).partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+            names.add(node.id)
+        elif isinstance(node, (ast.MatchAs, ast.MatchStar, ast.ExceptHandler)) and node.name:
+            names.add(node.name)
+        elif isinstance(node, ast.MatchMapping) and node.rest:
+            names.add(node.rest)
+        waiting.extend(ast.iter_child_nodes(node))
+    return names

@@ -1,0 +1,107 @@
+"""Interpreters below a folder that only its owner may enter: they work on both rungs, or fail with a path in the message."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from tests.engine_robustness.conftest import ROOT
+
+from groundrun.engine import Engine
+from groundrun.errors import HostRefused
+
+pytestmark = pytest.mark.exec
+
+ORDINARY = 54321
+LEFT_BEHIND = shutil.ignore_patterns("test", "tests", "idlelib", "ensurepip", "site-packages", "__pycache__", "config-*", "tkinter", "*.a")
+ORDINARY_USER = """
+import os, sys
+from groundrun.engine import Engine
+from groundrun.errors import HostRefused
+try:
+    with Engine(isolation=sys.argv[1], workers=1) as engine:
+        done = engine.run("import json, sys; print(json.dumps(sys.executable))")
+        print(done.outcome.value, done.stdout.decode(), done.stderr.decode())
+except HostRefused as error:
+    print("refused", error)
+"""
+
+
+@pytest.fixture(scope="module")
+def private_python() -> Iterator[Path]:
+    """A whole interpreter below a folder of mode 0700."""
+    home = Path(tempfile.mkdtemp(prefix="home-"))
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    prefix, library = home / "runtime", sysconfig.get_config_var("LDLIBRARY")
+    try:
+        (prefix / "bin").mkdir(parents=True)
+        shutil.copy(os.path.realpath(sys.executable), prefix / "bin" / version)
+        shutil.copytree(sysconfig.get_path("stdlib"), prefix / "lib" / version, ignore=LEFT_BEHIND)
+        for place in (sysconfig.get_config_var("LIBDIR"), f"{sys.base_prefix}/lib"):
+            if place and library and library.startswith("libpython") and ".so" in library and (Path(place) / library).exists():
+                for each in Path(place).glob("libpython*.so*"):
+                    shutil.copy(each, prefix / "lib" / each.name)
+        home.chmod(0o700)
+        yield prefix / "bin" / version
+    finally:
+        shutil.rmtree(home)
+
+
+def check_works_or_names_the_path(python: Path, rung: str, folder: Path) -> None:
+    try:
+        with Engine(isolation=rung, python=str(python), workers=1) as engine:
+            done = engine.run("import sys, json; print(sys.prefix, json.dumps([1]))")
+    except HostRefused as error:
+        assert any(str(place) in str(error) for place in (folder, *folder.parents) if str(place) != "/"), error
+        return
+    assert (done.text, done.stderr) == (f"{python.parent.parent} [1]\n", b"")
+
+
+def test_copied_interpreter(rung: str, private_python: Path) -> None:
+    """pyenv's and uv's layout: a prefix of its own."""
+    check_works_or_names_the_path(private_python, rung, private_python)
+
+
+def test_virtual_environment(rung: str, private_python: Path) -> None:
+    """Whose interpreter is a link out of it, into another private place."""
+    folder = private_python.parents[2] / "environment"
+    if not folder.exists():
+        subprocess.run([private_python, "-m", "venv", "--without-pip", folder], check=True, timeout=50)
+    check_works_or_names_the_path(folder / "bin" / "python", rung, folder)
+
+
+def test_ordinary_user_with_a_private_interpreter(rung: str, private_python: Path) -> None:
+    """Who owns the folder: groundrun itself and the programs run under it."""
+    if os.geteuid() != 0:
+        pytest.skip("an ordinary user other than this one: only root can become one")
+    home = private_python.parents[2]
+    subprocess.run(["chown", "-R", f"{ORDINARY}:{ORDINARY}", home], check=True)
+    paths = [str(ROOT / "src"), str(Path(msgspec.__file__).parents[1])]
+    try:
+        done = subprocess.run(
+            [private_python, "-B", "-c", ORDINARY_USER, rung],
+            cwd="/",
+            env={"PYTHONPATH": ":".join(paths), "PATH": os.environ["PATH"]},
+            user=ORDINARY,
+            group=ORDINARY,
+            extra_groups=[],
+            capture_output=True,
+            text=True,
+            timeout=50,
+        )
+    finally:
+        subprocess.run(["chown", "-R", "0:0", home], check=True)
+    if done.returncode != 0 and "Permission denied" in done.stderr:
+        pytest.skip(f"an ordinary user can't read this checkout: {done.stderr.splitlines()[-1]}")
+    assert done.returncode == 0, done.stderr
+    if done.stdout.startswith("refused"):
+        pytest.skip(f"rung {rung} as an ordinary user: {done.stdout}")
+    assert done.stdout == f'ok "{private_python}"\n \n'
