@@ -59,10 +59,12 @@ class Ending:
 class Exchange:
     """Everything that one run needs open. `close` it whatever happens."""
 
-    __slots__ = ("collect_in", "collect_out", "job", "report", "stderr", "stdin", "stdout")
+    __slots__ = ("_wanted", "collect_in", "collect_out", "job", "report", "stderr", "stdin", "stdout")
+    _DESCRIPTORS = ("collect_in", "collect_out", "job", "report", "stderr", "stdin", "stdout")
 
     def __init__(self, job: Job) -> None:
         program = job.program
+        self._wanted = frozenset(job.collect)
         self.job = self.stdin = self.stdout = self.stderr = self.report = self.collect_in = self.collect_out = -1
         try:
             self.job = make_sealed(
@@ -83,7 +85,7 @@ class Exchange:
 
     def close(self) -> None:
         """Close every descriptor; safe to call twice."""
-        for name in self.__slots__:
+        for name in self._DESCRIPTORS:
             descriptor = getattr(self, name)
             if descriptor >= 0:
                 os.close(descriptor)
@@ -108,7 +110,9 @@ class Exchange:
         while at + _COLLECT_HEAD.size <= len(data):
             name_length, size = _COLLECT_HEAD.unpack_from(data, at)
             at += _COLLECT_HEAD.size
-            files[data[at : at + name_length].decode("utf-8", "surrogateescape")] = data[at + name_length : at + name_length + size]
+            name = data[at : at + name_length].decode("utf-8", "surrogateescape")
+            if name in self._wanted:
+                files[name] = data[at + name_length : at + name_length + size]
             at += name_length + size
         return files
 

@@ -109,12 +109,12 @@ def encode_ruleset(rung: Rung, *, abi: int) -> bytes:
     return attributes
 
 
-def choose_rules(rung: Rung, view: View, *, abi: int, slots: str) -> tuple[Rule, ...]:
-    """Read and execute for the runtime, everything but devices in the slot's folder `slots`, the harmless devices."""
+def choose_rules(rung: Rung, view: View, *, abi: int, writable: tuple[str, ...]) -> tuple[Rule, ...]:
+    """Read and execute for the runtime, everything in the slot's own folders, the harmless devices."""
     everything = _ALL_BY_ABI[min(abi, 5)]
     look = _EXECUTE | _READ_FILE | _READ_DIR
     device = (_READ_FILE | _WRITE_FILE | _IOCTL_DEV) & everything
-    rules = [Rule(slots, everything)]
+    rules = [Rule(folder, everything) for folder in writable]
     if rung is Rung.NAMESPACES:
         rules += [Rule("/", look), Rule("/dev", device)]
         return tuple(rules)

@@ -30,11 +30,13 @@ _ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
 _ARCHES = {"x86_64": (0xC000003E, X86_64), "aarch64": (0xC00000B7, AARCH64)}
 
 SELF_PID = 0x5E1F51D0  # a constant in tail filters that the child replaces by its own pid
-_NEW_NAMESPACES = 0x7E020080  # CLONE_NEWNS|CGROUP|UTS|IPC|USER|PID|NET and CLONE_NEWTIME
+_BAD_CLONE = 0x7E020080 | 0x0000A000  # CLONE_NEWNS|CGROUP|UTS|IPC|USER|PID|NET, CLONE_NEWTIME; CLONE_PARENT (a child of the zygote), PTRACE
 _CLONE_THREAD = 0x00010000
-_TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
+_IOCTLS = (0x5412, 0x541C, 0x8901, 0x8902)  # TIOCSTI, TIOCLINUX; FIOSETOWN, SIOCSPGRP: signals by way of a descriptor
+_FCNTLS = (8, 10, 15, 1024, 1026)  # F_SETOWN, F_SETSIG, F_SETOWN_EX: the same; F_SETLEASE blocks and F_NOTIFY watches foreign files
+_STREAM, _SEQPACKET, _TYPE_MASK = 1, 5, 0xF
 _AF_UNIX, _AF_INET, _AF_INET6 = 1, 2, 10
-_O_ACCMODE_TRUNC = os.O_TRUNC | os.O_ACCMODE
+_OPEN_FOR_NOTHING = 3  # access mode that needs no right to read or write, and still gives a descriptor for ioctl
 
 
 class Insn(msgspec.Struct, frozen=True):
@@ -51,11 +53,16 @@ class _Check(Enum):
 
     CLONE = "clone"
     SOCKET = "socket"
+    SOCKETPAIR = "socketpair"
+    STREAM_PAIR = "socketpair that can't be turned to another address"
     IOCTL = "ioctl"
+    FCNTL = "fcntl"
     FIRST_IS_ZERO = "first argument is 0: the caller itself"
-    SECOND_IS_ZERO = "second argument is 0: the caller itself"
+    BOTH_ARE_ZERO = "first and second argument are 0: the caller itself"
     OPEN = "open"
     OPENAT = "openat"
+    OPEN_WITHOUT_TRUNCATING = "open, truncation seen through a read-only open"
+    OPENAT_WITHOUT_TRUNCATING = "openat, the same"
 
 
 _ALWAYS_REFUSED = """
@@ -73,25 +80,33 @@ _ALWAYS_REFUSED = """
 _REFUSED_AT_LANDLOCK = """
     chmod fchmod fchmodat fchmodat2 chown fchown lchown fchownat
     utime utimes utimensat futimesat setxattr lsetxattr fsetxattr setxattrat removexattr lremovexattr fremovexattr removexattrat
-    file_setattr socket
+    file_setattr socket connect bind listen
     shmget shmat shmctl msgget msgsnd msgrcv msgctl semget semop semctl semtimedop mq_open mq_unlink
     pidfd_open pidfd_send_signal rt_sigqueueinfo rt_tgsigqueueinfo
     sched_setscheduler sched_setparam sched_setattr ioprio_set
+    inotify_init inotify_init1 inotify_add_watch
 """.split()
 
 _UNBOUNDED_MEMORY = ("memfd_create", "shmget")  # memory that counts against no process: only a cgroup sees it
 
-_UNKNOWN_TO_US = ("clone3",)
-_UNKNOWN_AT_LANDLOCK = ("openat2",)
+_UNKNOWN_TO_US = ("clone3", "openat2")
 
-_CHECKS = {"clone": _Check.CLONE, "socket": _Check.SOCKET, "ioctl": _Check.IOCTL}
+_CHECKS = {
+    "clone": _Check.CLONE,
+    "socket": _Check.SOCKET,
+    "socketpair": _Check.SOCKETPAIR,
+    "ioctl": _Check.IOCTL,
+    "fcntl": _Check.FCNTL,
+    "open": _Check.OPEN,
+    "openat": _Check.OPENAT,
+}
 _CHECKS_AT_LANDLOCK = {
     "prlimit64": _Check.FIRST_IS_ZERO,
     "sched_setaffinity": _Check.FIRST_IS_ZERO,
-    "setpgid": _Check.FIRST_IS_ZERO,
-    "setpriority": _Check.SECOND_IS_ZERO,
+    "setpriority": _Check.BOTH_ARE_ZERO,
+    "socketpair": _Check.STREAM_PAIR,
 }
-_CHECKS_BEFORE_ABI_3 = {"open": _Check.OPEN, "openat": _Check.OPENAT}
+_CHECKS_BEFORE_ABI_3 = {"open": _Check.OPEN_WITHOUT_TRUNCATING, "openat": _Check.OPENAT_WITHOUT_TRUNCATING}
 
 
 def this_machine() -> tuple[int, dict[str, int]]:
@@ -126,7 +141,6 @@ def build_base(rung: Rung, *, landlock_abi: int, memory_cgroup: bool) -> bytes:
         add(("setns",), _ERRNO | errno.EPERM)
         if landlock_abi < 3:  # truncation is invisible to landlock: refuse it by path and through a read-only open
             add(("truncate",), _ERRNO | errno.EPERM)
-            add(_UNKNOWN_AT_LANDLOCK, _ERRNO | errno.ENOSYS)
             for name, check in _CHECKS_BEFORE_ABI_3.items():
                 add((name,), check)
     head = [
@@ -159,9 +173,18 @@ def build_tail(rung: Rung, *, may_fork: bool, signals_are_scoped: bool) -> bytes
             zero = [Insn(_JEQ, 1, 0, 0)] if name == "kill" and not may_fork else []
             body = [_load(0), *zero, Insn(_JEQ, 0, 1, SELF_PID), allow, refuse]
             on(name, body)
+    if rung is Rung.LANDLOCK:  # every child stays in the group that is killed as one
+        for name in ("setsid", "setpgid"):
+            on(name, [Insn(_RET, 0, 0, _ERRNO | errno.EPERM)])
     if not rules:
         return b""
     return _pack([Insn(_LD, 0, 0, _NR), *rules, Insn(_RET, 0, 0, _ALLOW)])
+
+
+def _one_of(values: tuple[int, ...], then: Insn, otherwise: Insn) -> list[Insn]:
+    """Compare what was loaded with each value."""
+    tests = [Insn(_JEQ, len(values) - number, 0, value) for number, value in enumerate(values)]
+    return [*tests, otherwise, then]
 
 
 def _load(argument: int) -> Insn:
@@ -186,21 +209,32 @@ def _tree(segments: list[tuple[int, int | _Check]]) -> list[Insn]:
 
 def _leaf(rule: int | _Check) -> list[Insn]:
     allow, refuse = Insn(_RET, 0, 0, _ALLOW), Insn(_RET, 0, 0, _ERRNO | errno.EPERM)
+    no_family = Insn(_RET, 0, 0, _ERRNO | errno.EAFNOSUPPORT)
     match rule:
         case _Check.CLONE:
-            return [_load(0), Insn(_JSET, 0, 1, _NEW_NAMESPACES), refuse, allow]
+            return [_load(0), Insn(_JSET, 0, 1, _BAD_CLONE), refuse, allow]
         case _Check.SOCKET:
-            families = [Insn(_JEQ, 2, 0, _AF_UNIX), Insn(_JEQ, 1, 0, _AF_INET), Insn(_JEQ, 0, 1, _AF_INET6)]
-            return [_load(0), *families, allow, Insn(_RET, 0, 0, _ERRNO | errno.EAFNOSUPPORT)]
+            return [_load(0), *_one_of((_AF_UNIX, _AF_INET, _AF_INET6), allow, no_family)]
+        case _Check.SOCKETPAIR:
+            return [_load(0), *_one_of((_AF_UNIX,), allow, no_family)]
+        case _Check.STREAM_PAIR:
+            kind = [_load(1), Insn(_AND, 0, 0, _TYPE_MASK), *_one_of((_STREAM, _SEQPACKET), allow, refuse)]
+            return [_load(0), Insn(_JEQ, 1, 0, _AF_UNIX), no_family, *kind]
         case _Check.IOCTL:
-            return [_load(1), Insn(_JEQ, 1, 0, _TIOCSTI), Insn(_JEQ, 0, 1, _TIOCLINUX), refuse, allow]
+            return [_load(1), *_one_of(_IOCTLS, refuse, allow)]
+        case _Check.FCNTL:
+            return [_load(1), *_one_of(_FCNTLS, refuse, allow)]
         case _Check.FIRST_IS_ZERO:
-            return [_load(0), Insn(_JEQ, 0, 1, 0), allow, refuse]
-        case _Check.SECOND_IS_ZERO:
-            return [_load(1), Insn(_JEQ, 0, 1, 0), allow, refuse]
+            return [_load(0), *_one_of((0,), allow, refuse)]
+        case _Check.BOTH_ARE_ZERO:
+            return [_load(0), Insn(_JEQ, 1, 0, 0), refuse, _load(1), *_one_of((0,), allow, refuse)]
         case _Check.OPEN | _Check.OPENAT:
-            flags = _load(1 if rule is _Check.OPEN else 2)
-            return [flags, Insn(_AND, 0, 0, _O_ACCMODE_TRUNC), Insn(_JEQ, 0, 1, os.O_TRUNC | os.O_RDONLY), refuse, allow]
+            mode = [_load(1 if rule is _Check.OPEN else 2), Insn(_AND, 0, 0, os.O_ACCMODE)]
+            return [*mode, *_one_of((_OPEN_FOR_NOTHING,), refuse, allow)]
+        case _Check.OPEN_WITHOUT_TRUNCATING | _Check.OPENAT_WITHOUT_TRUNCATING:
+            flags = _load(1 if rule is _Check.OPEN_WITHOUT_TRUNCATING else 2)
+            bad = (_OPEN_FOR_NOTHING, _OPEN_FOR_NOTHING | os.O_TRUNC, os.O_RDONLY | os.O_TRUNC)
+            return [flags, Insn(_AND, 0, 0, os.O_ACCMODE | os.O_TRUNC), *_one_of(bad, refuse, allow)]
         case _:
             return [Insn(_RET, 0, 0, rule)]
 

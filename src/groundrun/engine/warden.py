@@ -304,13 +304,15 @@ def _arguments(setup: Setup, number: int, *, control: int, host: int) -> list[st
         words += [word for text, where in view.links for word in ("--symlink", text, where)]
         words += [word for text, where in view.files for word in ("--file", text, where)]
         words += [word for folder in view.hidden for word in ("--hide", folder)]
-        work, temporary, library, slots = f"{SLOT}/work", f"{SLOT}/tmp", "/groundrun/native/guest.so", "/run"
+        work, temporary, library = f"{SLOT}/work", f"{SLOT}/tmp", "/groundrun/native/guest.so"
+        writable: tuple[str, ...] = (os.path.dirname(SLOT),)  # landlock looks past a mount point itself, at what lies above
     else:
         places = dict(roots)
         slots = name_folder(number)
         words += ["--folder", slots]
         work, temporary, library = f"{slots}/slot/work", f"{slots}/slot/tmp", str(NATIVE / "guest.so")
-    rules = choose_rules(setup.rung, view, abi=setup.landlock_abi, slots=slots)
+        writable = (work, temporary)
+    rules = choose_rules(setup.rung, view, abi=setup.landlock_abi, writable=writable)
     scoped = setup.landlock_abi >= 6
     policy = {
         "namespaces": int(namespaces),

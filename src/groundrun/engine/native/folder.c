@@ -26,15 +26,15 @@ static int make_one(const char *path, uint32_t uid) {
 
 int make_folder(const char *path, uint32_t uid) {
     char text[4096];
-    if (make_one(path, uid)) return -1;
+    if (mkdir(path, 0711)) return -1;
     snprintf(text, sizeof text, "%s/work", path);
     if (make_one(text, uid)) return -1;
     snprintf(text, sizeof text, "%s/tmp", path);
     return make_one(text, uid);
 }
 
-/* Remove a tree whatever its depth, with one open folder at a time: nothing in it runs any more. */
-void wipe_folder(const char *path) {
+/* Empty a folder whatever its depth, with one open folder at a time: nothing in it runs any more. */
+static void empty_folder(const char *path) {
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     size_t depth = 0;
     while (fd >= 0) {
@@ -66,6 +66,25 @@ void wipe_folder(const char *path) {
         fd = next;
     }
     if (fd >= 0) close(fd);
+}
+
+static void in_each(const char *path, void (*act)(const char *)) {
+    char text[4096];
+    snprintf(text, sizeof text, "%s/work", path);
+    act(text);
+    snprintf(text, sizeof text, "%s/tmp", path);
+    act(text);
+}
+
+void wipe_folder(const char *path) { in_each(path, empty_folder); }
+
+static void remove_one(const char *path) {
+    empty_folder(path);
+    rmdir(path);
+}
+
+void remove_folder(const char *path) {
+    in_each(path, remove_one);
     rmdir(path);
 }
 

@@ -176,7 +176,15 @@ void gr_reap(int pid) {
     if (order.flags & TELL_START) notify(NOTICE_STARTED, pid, 0, 0, 0, 0, NULL);
     struct rusage usage;
     int status = 0;
+    if (!namespaces) {
+        /* The whole session is one process group that nothing can leave (tail filter); it dies at once, while its leader, not reaped yet,
+         * keeps the number from meaning anything else. */
+        siginfo_t ended;
+        while (waitid(P_PID, (id_t)pid, &ended, WEXITED | WNOWAIT) < 0 && errno == EINTR) {}
+        kill(-pid, SIGKILL);
+    }
     while (wait4(pid, &status, 0, &usage) < 0 && errno == EINTR) {}
+    while (waitpid(-1, NULL, WNOHANG | __WALL) > 0) {} /* no program can make itself siblings; a slot must not wait for one all the same */
     uint64_t cpu = ((uint64_t)usage.ru_utime.tv_sec + (uint64_t)usage.ru_stime.tv_sec) * 1000000000u +
                    ((uint64_t)usage.ru_utime.tv_usec + (uint64_t)usage.ru_stime.tv_usec) * 1000u;
     uint64_t now = own_cpu(), share = now - cpu_reported;

@@ -113,7 +113,7 @@ static void await_zygote(struct reply *ready) {
 static void remove_everything(void) {
     if (zygote > 0) kill(zygote, SIGKILL);
     kill_family(0, policy->uid, 1, 0);
-    wipe_folder(folder);
+    remove_folder(folder);
     rmdir(policy->folder);
     remove_cgroups();
 }
@@ -262,10 +262,7 @@ static void tidy(const struct request *request) {
 }
 
 static void ready_slot(const struct request *request) {
-    if (!policy->namespaces) {
-        if (make_folder(folder, policy->uid)) fail("making the working folder");
-        return;
-    }
+    if (!policy->namespaces) return;
     if (!slot.init) {
         slot = spare;
         spare = (struct slot){.pidfd = -1, .control = -1};
@@ -363,6 +360,7 @@ void serve(const struct policy *the_policy, struct guards *the_guards) {
     if (!policy->namespaces) {
         snprintf(folder, sizeof folder, "%s/slot", policy->folder);
         set_cleanup(remove_everything);
+        if (make_folder(folder, policy->uid)) fail("making the working folder");
     }
     start_zygote();
     if (policy->namespaces) ready_slot(&first);

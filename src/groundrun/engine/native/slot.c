@@ -95,6 +95,8 @@ static void run_init(int control, uint64_t disk, uint64_t inodes) {
     sigdelset(&open_set, SIGCHLD);
     sigaction(SIGCHLD, &action, NULL);
     if (mount_slot(disk, inodes, 0) || mkdir(SLOT "/work", 0755) || mkdir(SLOT "/tmp", 01777) || mkdir(SLOT "/shm", 01777)) command.error = errno;
+    int folder = open(SLOT "/work", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC); /* now: later a program may have put something else there */
+    if (folder < 0 && !command.error) command.error = errno;
     send_message(control, &command, sizeof command, NULL, 0);
     for (;;) {
         struct pollfd watch = {.fd = control, .events = POLLIN};
@@ -109,9 +111,7 @@ static void run_init(int control, uint64_t disk, uint64_t inodes) {
             if (mount_slot(command.disk, command.inodes, MS_REMOUNT)) command.error = errno;
         } else if (command.what == COMMAND_COLLECT && count == 2) {
             kill(-1, SIGKILL);
-            int folder = open(SLOT "/work", O_PATH | O_DIRECTORY | O_CLOEXEC);
             collect_files(folder, fds[0], fds[1], command.disk);
-            close(folder);
         }
         close_all(fds, count);
         send_message(control, &command, sizeof command, NULL, 0);
