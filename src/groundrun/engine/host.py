@@ -147,15 +147,13 @@ def _missing(rung: Rung, abi: int, delegation: Delegation, why_not_private: str)
     """In sentences, the guards that this rung or host can't give."""
     lacks = []
     if not delegation.memory:
-        lacks.append(
-            "total memory: no memory cgroup is delegated; each process is bounded alone, and what the kernel holds for it (socket buffers) is not"
-        )
+        lacks.append("total memory: no memory cgroup is delegated; each process is bounded alone, socket buffers by their number")
     if not delegation.cpu:
         lacks.append(
             "processor time of children that nobody waits for: no cgroup is delegated; fork is refused unless Limits.processes asks for it"
         )
     if rung is Rung.LANDLOCK:
-        lacks.append("disk: bytes are measured every 50 ms instead of capped; inodes, and files unlinked while open, are not bounded")
+        lacks.append("disk: bytes are measured every 50 ms instead of capped; inodes, and files unlinked while open, aren't bounded")
         lacks.append("names and sizes of files outside can be seen by stat")
         if why_not_private:
             lacks.append(f"private uid: {why_not_private}")

@@ -33,7 +33,9 @@ SELF_PID = 0x5E1F51D0  # a constant in tail filters that the child replaces by i
 _BAD_CLONE = 0x7E020080 | 0x0000A000  # CLONE_NEWNS|CGROUP|UTS|IPC|USER|PID|NET, CLONE_NEWTIME; CLONE_PARENT (a child of the zygote), PTRACE
 _CLONE_THREAD = 0x00010000
 _IOCTLS = (0x5412, 0x541C, 0x8901, 0x8902)  # TIOCSTI, TIOCLINUX; FIOSETOWN, SIOCSPGRP: signals by way of a descriptor
-_FCNTLS = (8, 10, 15, 1024, 1026)  # F_SETOWN, F_SETSIG, F_SETOWN_EX: the same; F_SETLEASE blocks and F_NOTIFY watches foreign files
+# F_SETOWN, F_SETSIG, F_SETOWN_EX: the same; F_SETLEASE blocks and F_NOTIFY watches foreign files; F_SETPIPE_SZ: memory nobody owns
+_FCNTLS = (8, 10, 15, 1024, 1026, 1031)
+_BUFFER_OPTIONS = (7, 8, 32, 33)  # SO_SNDBUF, SO_RCVBUF and their FORCE kin, whatever the level: other levels lose little
 _STREAM, _SEQPACKET, _TYPE_MASK = 1, 5, 0xF
 _AF_UNIX, _AF_INET, _AF_INET6 = 1, 2, 10
 _OPEN_FOR_NOTHING = 3  # access mode that needs no right to read or write, and still gives a descriptor for ioctl
@@ -57,6 +59,7 @@ class _Check(Enum):
     STREAM_PAIR = "socketpair that can't be turned to another address"
     IOCTL = "ioctl"
     FCNTL = "fcntl"
+    SOCKET_BUFFERS = "setsockopt, except for larger buffers"
     FIRST_IS_ZERO = "first argument is 0: the caller itself"
     BOTH_ARE_ZERO = "first and second argument are 0: the caller itself"
     OPEN = "open"
@@ -133,6 +136,7 @@ def build_base(rung: Rung, *, landlock_abi: int, memory_cgroup: bool) -> bytes:
     add(_ALWAYS_REFUSED, _ERRNO | errno.EPERM)
     if not memory_cgroup:
         add(_UNBOUNDED_MEMORY, _ERRNO | errno.EPERM)
+        add(("setsockopt",), _Check.SOCKET_BUFFERS)
     add(_UNKNOWN_TO_US, _ERRNO | errno.ENOSYS)
     if rung is Rung.LANDLOCK:
         for name, check in _CHECKS_AT_LANDLOCK.items():
@@ -224,6 +228,8 @@ def _leaf(rule: int | _Check) -> list[Insn]:
             return [_load(1), *_one_of(_IOCTLS, refuse, allow)]
         case _Check.FCNTL:
             return [_load(1), *_one_of(_FCNTLS, refuse, allow)]
+        case _Check.SOCKET_BUFFERS:
+            return [_load(2), *_one_of(_BUFFER_OPTIONS, refuse, allow)]
         case _Check.FIRST_IS_ZERO:
             return [_load(0), *_one_of((0,), allow, refuse)]
         case _Check.BOTH_ARE_ZERO:

@@ -42,6 +42,7 @@ _READY, _DONE, _FAILED = 1, 2, 3
 _HAS_CHANNEL, _HAS_COLLECT, _MAY_FORK = 1, 2, 4
 _STACK_BYTES = 8 << 20
 _DESCRIPTORS = 256
+_DESCRIPTORS_UNMEASURED = 64  # without a memory cgroup: each may hold a socket buffer of 0.2 MB that counts against no process
 _BYTES_PER_INODE = 4096  # a tmpfs of 64 MiB gets 16,384 inodes
 _START_TIMEOUT_S = 60
 _SHARED_PROCESSES = 8  # our own processes that count against the program's uid in the jail: init, zygotes, slots, one still dying
@@ -136,7 +137,7 @@ class WardenLane:
             processes,
             self._user_processes(processes),
             flags,
-            _DESCRIPTORS,
+            _DESCRIPTORS if self._setup.delegation.memory else _DESCRIPTORS_UNMEASURED,
             int(limits.cpu_s) + 2,
             0,
             job.guest.encode(),

@@ -10,7 +10,7 @@ What the set doesn't promise: that a score on it says anything about a model.
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from importlib.resources import files
 
 import msgspec
@@ -18,7 +18,7 @@ import msgspec
 from groundrun.records import Completion, Outcome, Problem
 
 
-class Idea(str, Enum):
+class Idea(StrEnum):
     """What a candidate was authored to be."""
 
     RIGHT = "right"
