@@ -136,15 +136,18 @@ class Engine:
             self._isolation = self.run("").isolation
         return self._isolation
 
-    def submit(self, job: Runnable) -> Run:
-        """Queue one job; the future gives its Execution. Its `cancel` works on running jobs too."""
-        run = Run((as_job(job),))
+    def submit(self, job: Runnable, *, alone: bool = False) -> Run:
+        """Queue one job; the future gives its Execution. Its `cancel` works on running jobs too.
+
+        alone: let nothing else of this engine run meanwhile, so that what it costs is its own.
+        """
+        run = Run((as_job(job),), alone=alone)
         self._open().submit(run)
         return run
 
-    def submit_pair(self, candidate: Job, grader: Job) -> Run:
+    def submit_pair(self, candidate: Job, grader: Job, *, alone: bool = False) -> Run:
         """Queue two jobs that run at once in two jails, joined by a stream socket: the future gives both Executions."""
-        run = Run((as_job(candidate), as_job(grader)))
+        run = Run((as_job(candidate), as_job(grader)), alone=alone)
         self._open().submit(run)
         return run
 

@@ -41,9 +41,10 @@ class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
 class Run(concurrent.futures.Future[Any]):
     """A future whose `cancel` also ends a run that has started; its result is then an execution with outcome `cancelled`."""
 
-    def __init__(self, jobs: tuple[Job, ...]) -> None:
+    def __init__(self, jobs: tuple[Job, ...], *, alone: bool = False) -> None:
         super().__init__()
         self.jobs = jobs
+        self.alone = alone
         self.worker: Worker | None = None
 
     def cancel(self) -> bool:
@@ -142,17 +143,22 @@ class Worker:
         fault: BaseException | None = None
         try:
             try:
-                if attempt is None:
-                    self._pool.gate.enter()
-                    attempt = self._begin(run)
-                attempt.finish()
+                if attempt is None and run.alone:
+                    with self._pool.gate.alone():
+                        result = self._try(run.jobs, run)
+                else:
+                    if attempt is None:
+                        self._pool.gate.enter()
+                        attempt = self._begin(run)
+                    attempt.finish()
             except EngineError:
                 self._put_away(attempt)
                 attempt = None
                 result = self._insist(run)
             else:
                 following = self._look_ahead()
-                result = attempt.gather()
+                if attempt is not None:
+                    result = attempt.gather()
         except BaseException as error:
             fault = error
         if attempt is not None:
@@ -189,9 +195,9 @@ class Worker:
                 self._pool.waiting.put(None)
             elif not run.set_running_or_notify_cancel():
                 run = None
-        if run is None:
+        if run is None or run.alone:
             self._pool.gate.leave()
-            return None
+            return None if run is None else (run, None)
         try:
             return run, self._begin(run)
         except EngineError:

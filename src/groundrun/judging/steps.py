@@ -1,6 +1,9 @@
 """Judging as a plan: a generator that yields what is to be run next and receives what came of it.
 
 So the order of a judgement is written once, without caring whether somebody waits for it, awaits it, or left a future.
+
+No time limit is decided while other programs run beside: a candidate may first use a quarter more processor time than its limit; one that
+ends in that band, or that the wall clock cut while it was computing, is run once more, alone, and that decides. (Band and shares are ours.)
 """
 
 from __future__ import annotations
@@ -13,9 +16,13 @@ from typing import Any, TypeVar
 import msgspec
 
 from groundrun.engine import Engine, Job
-from groundrun.records import Execution
+from groundrun.records import Execution, Limits, Outcome
 
 T = TypeVar("T")
+
+
+_BAND = 1.25  # times the limit: what contention adds to processor time on shared caches, generously
+_COMPUTING = 0.5  # of the CPU limit used when the wall clock struck: it was computing, not sleeping
 
 
 class Pair(msgspec.Struct, frozen=True):
@@ -25,16 +32,29 @@ class Pair(msgspec.Struct, frozen=True):
     grader: Job
 
 
-Step = Job | Pair
+class Alone(msgspec.Struct, frozen=True):
+    """A step to be run while nothing else of the engine does."""
+
+    step: Job | Pair
+
+
+Step = Job | Pair | Alone
 Plan = Generator[Step, tuple[Execution, ...], T]
 
 
 def carry_out(engine: Engine, plan: Plan[T]) -> T:
     """Run a plan to its end and give its result. Raises EngineError when the engine does."""
+    plan = _decide_limits(engine, plan)
     try:
         step = next(plan)
         while True:
-            step = plan.send(engine.run_pair(step.candidate, step.grader) if isinstance(step, Pair) else (engine.run(step),))
+            run = _start(engine, step)
+            try:
+                done = run.result()
+            except BaseException:
+                run.cancel()
+                raise
+            step = plan.send(_as_tuple(done))
     except StopIteration as end:
         result: T = end.value
         return result
@@ -42,22 +62,58 @@ def carry_out(engine: Engine, plan: Plan[T]) -> T:
 
 async def acarry_out(engine: Engine, plan: Plan[T]) -> T:
     """`carry_out` for asyncio."""
+    import asyncio
+
+    plan = _decide_limits(engine, plan)
     try:
         step = next(plan)
         while True:
-            if isinstance(step, Pair):
-                done: tuple[Execution, ...] = await engine.arun_pair(step.candidate, step.grader)
-            else:
-                done = (await engine.arun(step),)
+            step = plan.send(_as_tuple(await asyncio.wrap_future(_start(engine, step))))
+    except StopIteration as end:
+        result: T = end.value
+        return result
+
+
+def _start(engine: Engine, step: Step) -> concurrent.futures.Future[Any]:
+    alone = isinstance(step, Alone)
+    inner = step.step if isinstance(step, Alone) else step
+    if isinstance(inner, Pair):
+        return engine.submit_pair(inner.candidate, inner.grader, alone=alone)
+    return engine.submit(inner, alone=alone)
+
+
+def _as_tuple(done: Any) -> tuple[Execution, ...]:
+    return done if isinstance(done, tuple) else (done,)
+
+
+def _decide_limits(engine: Engine, plan: Plan[T]) -> Plan[T]:
+    """The same plan, with every step near a time limit run again alone."""
+    try:
+        step = next(plan)
+        while True:
+            inner = step.step if isinstance(step, Alone) else step
+            job = inner.candidate if isinstance(inner, Pair) else inner
+            limits = job.limits or engine.limits
+            patient = msgspec.structs.replace(job, limits=msgspec.structs.replace(limits, cpu_s=limits.cpu_s * _BAND))
+            done = yield Pair(patient, inner.grader) if isinstance(inner, Pair) else patient
+            if _is_near(done[0], limits):
+                done = yield Alone(inner)
             step = plan.send(done)
     except StopIteration as end:
         result: T = end.value
         return result
 
 
+def _is_near(execution: Execution, limits: Limits) -> bool:
+    used = execution.cost.cpu_s
+    if execution.outcome is Outcome.WALL_LIMIT:
+        return used >= _COMPUTING * limits.cpu_s
+    return used > limits.cpu_s and execution.outcome is not Outcome.CPU_LIMIT
+
+
 def submit(engine: Engine, plan: Plan[T]) -> concurrent.futures.Future[T]:
     """Start a plan; its steps are queued one after the other by the engine's own threads. Cancelling ends the step that runs."""
-    promise = _Promise[T](engine, plan)
+    promise = _Promise[T](engine, _decide_limits(engine, plan))
     promise.go_on(None)
     return promise
 
@@ -88,16 +144,11 @@ class _Promise(concurrent.futures.Future[T]):
             if done is None:
                 step = next(self._plan)
             else:
-                result = done.result()
-                step = self._plan.send(result if isinstance(result, tuple) else (result,))
+                step = self._plan.send(_as_tuple(done.result()))
             with self._guard:
                 if self.cancelled():
                     return
-                if isinstance(step, Pair):
-                    self._step = self._engine.submit_pair(step.candidate, step.grader)
-                else:
-                    self._step = self._engine.submit(step)
-                following = self._step
+                following = self._step = _start(self._engine, step)
         except StopIteration as end:
             self._settle(end.value, None)
         except BaseException as error:
