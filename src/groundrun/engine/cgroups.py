@@ -66,6 +66,23 @@ def _find(pid: int) -> Delegation:
     return msgspec.convert(found, Delegation)
 
 
+def find_cpu_quota() -> float:
+    """Cores' worth of processor time that this process's cgroup and those above it allow; infinity without a quota."""
+    own, mounts = _own_cgroups(), _mounted()
+    quotas = [float("inf")]
+    for controller, quota_file, period_file in (("", "cpu.max", None), ("cpu", "cpu.cfs_quota_us", "cpu.cfs_period_us")):
+        folder = _folder(mounts.get(controller), own.get(controller))
+        for place in [folder, *folder.parents] if folder else []:
+            try:
+                words = (place / quota_file).read_text().split()
+                period = words[1] if period_file is None else (place / period_file).read_text()
+                if words[0] not in ("max", "-1"):
+                    quotas.append(int(words[0]) / int(period))
+            except (OSError, ValueError, IndexError):
+                continue
+    return min(quotas)
+
+
 def name_cgroups(delegation: Delegation, number: int) -> list[str]:
     """The folders of lane `number`'s standing cgroup; the one that programs join themselves, for its memory, comes first."""
     folders = list(dict.fromkeys(folder for folder in (delegation.memory, delegation.cpu, delegation.pids) if folder))
@@ -84,14 +101,10 @@ def describe_to_warden(delegation: Delegation, number: int) -> list[str]:
         at = f"{delegation.memory}/{name}"
         two = delegation.memory_guard is MemoryGuard.CGROUP2
         words += ["--memory-limit", f"{at}/{'memory.max' if two else 'memory.limit_in_bytes'}"]
-        peak = Path(delegation.memory) / ("memory.peak" if two else "memory.max_usage_in_bytes")
-        if not two or peak.exists():
-            words += ["--memory-peak", f"{at}/{peak.name}"]
+        words += ["--memory-peak", f"{at}/{'memory.peak' if two else 'memory.max_usage_in_bytes'}"]
         words += ["--memory-events", f"{at}/{'memory.events' if two else 'memory.oom_control'}"]
         if two:
-            words += ["--set", f"{at}/memory.oom.group", "1"]
-            if (Path(delegation.memory) / "memory.swap.max").exists():
-                words += ["--set", f"{at}/memory.swap.max", "0"]
+            words += ["--set", f"{at}/memory.oom.group", "1", "--set", f"{at}/memory.swap.max", "0"]
     if delegation.pids:
         at = f"{delegation.pids}/{name}"
         words += ["--pids-limit", f"{at}/pids.max", "--pids-events", f"{at}/pids.events", "--pids-current", f"{at}/pids.current"]
@@ -134,20 +147,27 @@ def _mounted() -> dict[str, tuple[str, str]]:
     return found
 
 
-def _usable(mount: tuple[str, str] | None, own: str | None) -> str | None:
-    """The folder of this process's cgroup, if folders can be made there and processes moved into them."""
+def _folder(mount: tuple[str, str] | None, own: str | None) -> Path | None:
+    """Where a hierarchy shows this process's cgroup."""
     if mount is None or own is None:
         return None
     point, root = mount
     relative = own[len(root) :] if root != "/" and own.startswith(root) else own
-    folder = os.path.normpath(f"{point}/{relative}")
-    trial = f"{folder}/{_PREFIX}{os.getpid()}-probe"
+    return Path(os.path.normpath(f"{point}/{relative}"))
+
+
+def _usable(mount: tuple[str, str] | None, own: str | None) -> str | None:
+    """The folder of this process's cgroup, if folders can be made there and processes moved into them."""
+    folder = _folder(mount, own)
+    if folder is None:
+        return None
+    trial = folder / f"{_PREFIX}{os.getpid()}-probe"
     try:
-        os.mkdir(trial)
-        os.rmdir(trial)
+        trial.mkdir()
+        trial.rmdir()
     except OSError:
         return None
-    return folder if os.access(f"{folder}/cgroup.procs", os.W_OK) else None
+    return str(folder) if os.access(folder / "cgroup.procs", os.W_OK) else None
 
 
 def _has(folder: str, name: str) -> bool:

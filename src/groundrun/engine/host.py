@@ -13,13 +13,14 @@ from pathlib import Path
 import msgspec
 
 from groundrun.engine.bare import BareLane
-from groundrun.engine.cgroups import Delegation, find_delegation
+from groundrun.engine.cgroups import Delegation, find_cpu_quota, find_delegation
+from groundrun.engine.exchange import Exchange
 from groundrun.engine.interpreter import Interpreter, describe_interpreter, find_unreachable, find_unreadable
-from groundrun.engine.lane import Lane
+from groundrun.engine.job import Job
 from groundrun.engine.pool import MakeLane
 from groundrun.engine.warden import NATIVE, Setup, WardenLane, memory_guard
-from groundrun.errors import EngineError, HostRefused, NativeMissing, RungUnavailable, RuntimeUnreachable
-from groundrun.records import Isolation, Rung
+from groundrun.errors import EngineError, HostRefused, NativeMissing, RungUnavailable, RuntimeUnreachable, WorkerDied
+from groundrun.records import Isolation, Limits, Program, Rung
 
 _MAP_NEEDED = 1_000_000_000 + (1 << 30)
 _ALLOW_NAMESPACES = (
@@ -28,15 +29,8 @@ _ALLOW_NAMESPACES = (
 
 
 def count_cores() -> int:
-    """Cores that affinity and the cgroup's CPU quota really give, at least 1."""
-    cores = len(os.sched_getaffinity(0))
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        if quota != "max":
-            cores = min(cores, int(quota) // int(period))
-    except (OSError, ValueError):
-        pass
-    return max(cores, 1)
+    """Cores that affinity and the cgroups' CPU quota really give, at least 1."""
+    return max(int(min(len(os.sched_getaffinity(0)), find_cpu_quota())), 1)
 
 
 @cache
@@ -58,17 +52,17 @@ def choose_rung(isolation: Rung | None, require: Rung | None, *, python: str, la
 
     Raises RungUnavailable, naming what is refused and how to allow it, and NativeMissing when nothing was compiled.
     """
-    wanted = isolation or require
-    if require is not None and isolation is not None and _strength(isolation) < _strength(require):
-        raise RungUnavailable(require.value, f"isolation '{isolation.value}' was asked for", "ask for one or the other")
-    if wanted is Rung.NONE:
-        return Rung.NONE
-    if wanted is not None:
-        try_rung(wanted, python=python, landlock_abi=landlock_abi)
-        return wanted
+    if isolation is not None:
+        if require is not None and _strength(isolation) < _strength(require):
+            raise RungUnavailable(require.value, f"isolation '{isolation.value}' was asked for", "ask for one or the other")
+        if isolation is not Rung.NONE:
+            try_rung(isolation, python=python, landlock_abi=landlock_abi)
+        return isolation
     try:
         try_rung(Rung.NAMESPACES, python=python, landlock_abi=landlock_abi)
     except RungUnavailable:
+        if require is Rung.NAMESPACES:
+            raise
         try_rung(Rung.LANDLOCK, python=python, landlock_abi=landlock_abi)
         return Rung.LANDLOCK
     return Rung.NAMESPACES
@@ -78,30 +72,54 @@ def make_lane_maker(rung: Rung, *, python: str, landlock_abi: int | None) -> Mak
     """A function that makes lanes of that rung: its argument is the lane's name, `program` or `grader`."""
     if rung is Rung.NONE:
         return lambda _: BareLane(python)
-    setup = make_setup(rung, python=python, landlock_abi=landlock_abi)
+    setup = _find_setup(rung, python, landlock_abi)
     grader = msgspec.structs.replace(setup, guests=("groundrun.judging.guest.grader",))
     return lambda name: WardenLane(grader if name == "grader" else setup)
 
 
 def try_rung(rung: Rung, *, python: str, landlock_abi: int | None) -> Isolation:
-    """Start a lane of that rung and end it again: the guards it would have. Raises HostRefused and kin, with the reason."""
-    refusal = _try(os.getpid(), rung, python, landlock_abi)
-    if isinstance(refusal, Exception):
-        raise refusal
-    return refusal
+    """Run an empty program on that rung: the guards it has here. Raises HostRefused and kin, with the reason."""
+    return _find_setup(rung, python, landlock_abi).isolation
+
+
+def _find_setup(rung: Rung, python: str, landlock_abi: int | None) -> Setup:
+    found = _try(os.getpid(), rung, python, landlock_abi)
+    if isinstance(found, Exception):
+        raise found
+    return found
 
 
 @cache
-def _try(pid: int, rung: Rung, python: str, landlock_abi: int | None) -> Isolation | HostRefused | EngineError:
+def _try(pid: int, rung: Rung, python: str, landlock_abi: int | None) -> Setup | HostRefused | EngineError:
+    """A setup under which an empty program ran. Cgroups that can be made but not used are done without, and then announced as missing."""
     try:
-        lane: Lane = WardenLane(make_setup(rung, python=python, landlock_abi=landlock_abi))
-        lane.close()
+        delegation = find_delegation()
+        try:
+            return _run_nothing(make_setup(rung, python=python, landlock_abi=landlock_abi, delegation=delegation))
+        except EngineError:
+            if delegation == Delegation():
+                raise
+            return _run_nothing(make_setup(rung, python=python, landlock_abi=landlock_abi, delegation=Delegation()))
     except (HostRefused, EngineError) as error:
         return error
-    return lane.isolation
 
 
-def make_setup(rung: Rung, *, python: str, landlock_abi: int | None) -> Setup:
+def _run_nothing(setup: Setup) -> Setup:
+    lane = WardenLane(setup)
+    job = Job(program=Program(""))
+    exchange = Exchange(job)
+    try:
+        lane.begin(job, Limits(), exchange, -1)
+        facts = lane.finish()
+    finally:
+        exchange.close()
+        lane.close()
+    if facts.wait_status:
+        raise WorkerDied("empty program", f"wait status {facts.wait_status}")
+    return setup
+
+
+def make_setup(rung: Rung, *, python: str, landlock_abi: int | None, delegation: Delegation) -> Setup:
     """Everything that lanes of that rung have in common on this host. Raises HostRefused and kin."""
     abi = probe_landlock()
     if landlock_abi is not None:
@@ -111,7 +129,6 @@ def make_setup(rung: Rung, *, python: str, landlock_abi: int | None) -> Setup:
             rung.value, "the kernel has no landlock", "boot with lsm=landlock,… on Linux 5.13 or later, or ask for 'none'"
         )
     interpreter = describe_interpreter(python)
-    delegation = find_delegation()
     private, why_not = _private_uid(rung, interpreter)
     missing = _missing(rung, abi, delegation, why_not)
     isolation = Isolation(

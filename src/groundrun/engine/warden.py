@@ -163,7 +163,7 @@ class WardenLane:
             cpu_s=reply.cpu_ns / 1e9,
             wall_s=reply.wall_ns / 1e9,
             cpu_source=CpuSource.CGROUP if reply.measured_by_cgroup else CpuSource.WAIT4,
-            memory_peak_bytes=reply.memory_peak if self._setup.delegation.memory else None,
+            memory_peak_bytes=reply.memory_peak or None,
             oom_kills=reply.oom_kills,
             process_refusals=reply.process_refusals,
             fork_refused=not self._may_fork,

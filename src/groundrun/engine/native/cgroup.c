@@ -47,10 +47,11 @@ void open_guards(const struct policy *policy, struct guards *guards) {
         guards->zygote_in_pids |= policy->pids_current && !strncmp(policy->pids_current, policy->cgroups[i], length);
     }
     for (int i = 0; i < policy->setting_count; i++)
-        if (write_file(policy->settings[i][0], policy->settings[i][1])) fail("writing %s", policy->settings[i][0]);
+        if (write_file(policy->settings[i][0], policy->settings[i][1]) && errno != ENOENT) fail("writing %s", policy->settings[i][0]);
     guards->cpu = open_one(policy->cpu_file, O_RDONLY);
     guards->memory_limit = open_one(policy->memory_limit, O_RDWR);
-    guards->memory_peak = open_one(policy->memory_peak, O_RDWR);
+    /* a peak that can't be reset (version 2 before Linux 6.12) is not the run's, so it is not known */
+    guards->memory_peak = policy->memory_peak ? open(policy->memory_peak, O_RDWR | O_CLOEXEC) : -1;
     guards->memory_events = open_one(policy->memory_events, O_RDONLY);
     guards->pids_limit = open_one(policy->pids_limit, O_RDWR);
     guards->pids_events = open_one(policy->pids_events, O_RDONLY);
