@@ -11,7 +11,7 @@
     ├── HostRefused                this machine can't give what was asked (exit 2)
     │   ├── NativeMissing          the compiled part is not there
     │   ├── RungUnavailable        the kernel or a container refuses the isolation asked for
-    │   └── RuntimeUnreachable     the interpreter can't be reached from inside the jail
+    │   └── RuntimeUnreachable     the interpreter can't be run, or not from inside the jail
     └── EngineError                our fault: retried, masked from scores, reported (exit 3)
         ├── WorkerDied             a jail, zygote or warden ended without being told to
         ├── ProtocolError          two parts of the engine disagree about what was said
@@ -107,11 +107,11 @@ class RungUnavailable(HostRefused):
 
 
 class RuntimeUnreachable(HostRefused):
-    """The interpreter can't be reached from inside the jail."""
+    """The interpreter can't be run, or can't be reached from inside the jail."""
 
     def __init__(self, path: str, why: str) -> None:
         self.path = path
-        super().__init__(f"{path} can't be reached from inside the jail: {why}")
+        super().__init__(f"{path} can't be used to run programs: {why}")
 
 
 class EngineError(GroundrunError):

@@ -12,6 +12,7 @@ exception, its own output and its own exit status; only the fields that the docs
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 
 import msgspec
@@ -110,8 +111,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         for name in ("cpu_s", "wall_s", "memory_bytes", "output_bytes", "disk_bytes"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"Limits.{name} must be greater than 0, not {getattr(self, name)!r}")
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"Limits.{name} must be a number greater than 0, not {getattr(self, name)!r}")
         if self.processes is not None and self.processes < 1:
             raise ValueError(f"Limits.processes must be at least 1, not {self.processes!r}")
 

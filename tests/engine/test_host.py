@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from groundrun.engine import Engine, cgroups, host
 from groundrun.engine.interpreter import describe_interpreter
 from groundrun.engine.policy import View, choose_rules, choose_view, encode_ruleset
+from groundrun.engine.remains import sweep
 from groundrun.errors import HostRefused, RungUnavailable, RuntimeUnreachable
 from groundrun.records import Limits, Outcome, Rung
 
@@ -93,3 +95,20 @@ def test_landlock_rules_leave_out_what_is_hidden(tmp_path: Path) -> None:
 def test_limits_of_nothing_are_refused(field: str) -> None:
     with pytest.raises(ValueError, match=field):
         Limits(**{field: 0})
+
+
+@pytest.mark.unit
+def test_only_folders_of_the_dead_are_swept(tmp_path: Path) -> None:
+    dead, alive = 2**22 + 7, os.getpid()
+    names = [f"groundrun-{dead}-none-x", f"groundrun-{dead}-3-77", f"groundrun-{alive}-none-y", f"groundrun-{dead}-mine", "other"]
+    for name in names:
+        (tmp_path / name / "work").mkdir(parents=True)
+    sweep(tmp_path)
+    assert sorted(place.name for place in tmp_path.iterdir()) == sorted(names[2:])
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0])
+def test_limits_are_finite(value: float) -> None:
+    with pytest.raises(ValueError, match="greater than 0"):
+        Limits(cpu_s=value)

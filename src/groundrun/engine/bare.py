@@ -22,17 +22,22 @@ from groundrun.engine.classification import EndedBy, KernelFacts
 from groundrun.engine.exchange import Exchange
 from groundrun.engine.job import Job
 from groundrun.engine.policy import guest_roots, program_environment
+from groundrun.engine.remains import FOLDER_PREFIX, sweep_folders
 from groundrun.errors import WorkerDied
 from groundrun.records import CpuSource, Isolation, Limits, MemoryGuard, Rung
 
 _BASELINE_BYTES = 64 << 20  # address space of a bare interpreter, on top of which Limits.memory_bytes counts
-_MISSING = ("isolation: the program can reach the user's files, network and processes", "total memory, processes and disk are not bounded")
+_MISSING = (
+    "isolation: the program can reach the user's files, network and processes",
+    "total memory, processes and disk are not bounded, and children that nobody waits for are not measured",
+)
 
 
 class BareLane:
     """A lane without isolation; see the module's docstring."""
 
     def __init__(self, python: str) -> None:
+        sweep_folders()
         self._python = python
         self._process: subprocess.Popen[bytes] | None = None
         self._deadline = float("inf")
@@ -44,7 +49,7 @@ class BareLane:
         """Start an interpreter of its own for the job."""
         self._exchange, self._limits, self._collect = exchange, limits, job.collect
         self._deadline = float("inf")
-        self._folder = tempfile.mkdtemp(prefix="groundrun-none-")
+        self._folder = tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}{os.getpid()}-none-")
         settings = {"roots": guest_roots(), "rlimits": _rlimits(limits)}
         boot = Path(guest_roots()["groundrun.engine.guest"]) / "boot.py"
         arguments = [

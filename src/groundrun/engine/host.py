@@ -58,14 +58,16 @@ def choose_rung(isolation: Rung | None, require: Rung | None, *, python: str, la
         if isolation is not Rung.NONE:
             try_rung(isolation, python=python, landlock_abi=landlock_abi)
         return isolation
-    try:
-        try_rung(Rung.NAMESPACES, python=python, landlock_abi=landlock_abi)
-    except RungUnavailable:
-        if require is Rung.NAMESPACES:
-            raise
-        try_rung(Rung.LANDLOCK, python=python, landlock_abi=landlock_abi)
-        return Rung.LANDLOCK
-    return Rung.NAMESPACES
+    least = _strength(require) if require is not None else _strength(Rung.LANDLOCK)
+    for rung in (Rung.NAMESPACES, Rung.LANDLOCK):
+        try:
+            try_rung(rung, python=python, landlock_abi=landlock_abi)
+        except (RungUnavailable, NativeMissing):
+            if _strength(rung) <= least:
+                raise
+        else:
+            return rung
+    return Rung.NONE
 
 
 def make_lane_maker(rung: Rung, *, python: str, landlock_abi: int | None) -> MakeLane:

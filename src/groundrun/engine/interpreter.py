@@ -36,13 +36,14 @@ def describe_interpreter(executable: str) -> Interpreter:
     """Ask a Python where it lives. Raises RuntimeUnreachable when it can't be run or is older than 3.10."""
     path = executable if os.sep in executable else _which(executable)
     path = os.path.abspath(path)
+    command = [path, "-I", "-c", _QUESTION]
     try:
-        answer = subprocess.run(
-            [path, "-I", "-c", _QUESTION], capture_output=True, text=True, timeout=60, check=True, stdin=subprocess.DEVNULL
-        )
+        answer = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
         facts = json.loads(answer.stdout)
-    except (OSError, subprocess.SubprocessError, ValueError) as error:
-        raise RuntimeUnreachable(path, f"it is not a Python that runs: {error}") from error
+    except OSError as error:
+        raise RuntimeUnreachable(path, f"it can't be started: {error.strerror}") from error
+    except (subprocess.TimeoutExpired, ValueError) as error:
+        raise RuntimeUnreachable(path, "it doesn't answer as a Python does: name one with python=… or --python") from error
     version = tuple(facts["version"])
     if version < (3, 10):
         raise RuntimeUnreachable(path, f"it is Python {'.'.join(map(str, version))}, and programs need 3.10 or later")

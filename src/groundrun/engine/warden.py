@@ -30,6 +30,7 @@ from groundrun.engine.exchange import Exchange
 from groundrun.engine.interpreter import Interpreter
 from groundrun.engine.job import Job
 from groundrun.engine.policy import SLOT, choose_rules, choose_view, encode_ruleset, guest_roots, program_environment
+from groundrun.engine.remains import FOLDER_PREFIX, sweep_folders
 from groundrun.errors import ProtocolError, RungUnavailable, RuntimeUnreachable, WorkerDied
 from groundrun.records import CpuSource, Isolation, Limits, MemoryGuard, Rung
 
@@ -46,7 +47,6 @@ _DESCRIPTORS_UNMEASURED = 64  # without a memory cgroup: each may hold a socket 
 _BYTES_PER_INODE = 4096  # a tmpfs of 64 MiB gets 16,384 inodes
 _START_TIMEOUT_S = 60
 _SHARED_PROCESSES = 8  # our own processes that count against the program's uid in the jail: init, zygotes, slots, one still dying
-FOLDER_PREFIX = "groundrun-"
 _STARTED = time.monotonic_ns() % 10**9  # so that a reused pid doesn't meet the folders of its predecessor
 _DEFAULT_PROCESSES = 64  # see records.Limits
 _serial = itertools.count()
@@ -71,6 +71,7 @@ class WardenLane:
     """One warden and its jail."""
 
     def __init__(self, setup: Setup) -> None:
+        sweep_folders()
         self.isolation = setup.isolation
         self._setup = setup
         self._ids = itertools.count(1)
