@@ -18,7 +18,7 @@ import click
 import msgspec
 
 from groundrun import errors, records
-from groundrun.cli import groundrun
+from groundrun.cli.entry import groundrun
 
 PAGES = Path(__file__).resolve().parent / "reference"
 NOTE = "<!-- Written by docs/generate.py; change the code instead. -->\n"

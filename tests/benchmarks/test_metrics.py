@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groundrun.benchmarks.metrics import bootstrap_interval, estimate_pass_at_k, measure
+from groundrun.benchmarks.metrics import bootstrap_interval, estimate_pass_at_k, measure, wilson_interval
 from groundrun.records import Outcome, Verdict
 
 pytestmark = pytest.mark.unit
@@ -49,6 +49,8 @@ def test_k_only_where_every_task_has_that_many() -> None:
     found = measure(verdicts, ks=(1, 9, 10))
     assert [estimate.name for estimate in found.estimates] == ["pass@1", "pass@9"]
     assert found.left_out == ("pass@10 was left out: a task has only 9 samples with an answer",)
+    single = measure([verdict("a", True)], ks=(2,))
+    assert single.left_out == ("pass@2 was left out: a task has only 1 sample with an answer",)
 
 
 def test_masked_samples_are_left_out_and_told() -> None:
@@ -97,6 +99,40 @@ def test_interval_covers_the_truth_about_as_often_as_it_says() -> None:
         low, high = bootstrap_interval(values, seed=trial, resamples=200)
         covered += low <= 0.4 <= high
     assert 180 <= covered <= 199
+
+
+@pytest.mark.parametrize(("passed", "low", "high"), [(True, 164 / (164 + 3.8414588), 1.0), (False, 0.0, 3.8414588 / (164 + 3.8414588))])
+def test_a_perfect_or_zero_score_is_not_certain(passed: bool, low: float, high: float) -> None:
+    """At 0 and 1 Wilson's interval is n / (n + z²) away from the other end; 1.96² is 3.8414588."""
+    (found,) = measure([verdict(f"T/{number}", passed) for number in range(164)], ks=(1,)).estimates
+    assert [found.low, found.high] == pytest.approx([low, high])
+    assert found.low <= found.value <= found.high
+
+
+def test_equal_shares_inside_are_not_certain_either() -> None:
+    halves = [verdict(task, passed, sample=sample) for task in "abcd" for sample, passed in enumerate([True, False])]
+    (found,) = measure(halves, ks=(1,)).estimates
+    assert (found.value, found.low, found.high) == (0.5, *wilson_interval(0.5, 4))
+    assert found.low < 0.2 and found.high > 0.8
+
+
+def test_wilson_interval_of_a_known_table() -> None:
+    """81 of 263, Newcombe (1998), Statistics in Medicine 17, table I, method 3: 0.2553 to 0.3662."""
+    assert list(wilson_interval(81 / 263, 263)) == pytest.approx([0.2553, 0.3662], abs=5e-5)
+
+
+@given(st.integers(1, 500), st.data())
+def test_wilson_interval_holds_its_share(trials: int, data: st.DataObject) -> None:
+    share = data.draw(st.integers(0, trials)) / trials
+    low, high = wilson_interval(share, trials)
+    assert 0.0 <= low <= share <= high <= 1.0
+    assert low < high
+
+
+@pytest.mark.parametrize(("share", "trials"), [(0.5, 0), (-0.1, 3), (1.1, 3)])
+def test_wilson_interval_refuses_what_has_no_meaning(share: float, trials: int) -> None:
+    with pytest.raises(ValueError, match="at least one trial"):
+        wilson_interval(share, trials)
 
 
 def test_interval_of_nothing_is_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -17,7 +18,7 @@ import pytest
 from groundrun.benchmarks import runner
 from groundrun.benchmarks.dataset import Benchmark, Dataset
 from groundrun.benchmarks.samples import SampleSet
-from groundrun.benchmarks.store import read_completions, read_verdicts
+from groundrun.benchmarks.store import read_completions, read_config, read_verdicts
 from groundrun.engine import Engine
 from groundrun.errors import BadInput, ResumeRefused, UsageError, WorkerDied
 from groundrun.judging import Calibration, acalibrate
@@ -228,11 +229,88 @@ def test_limits_reach_the_problem_and_guard_the_folder(tmp_path: Path, engine: E
         runner.evaluate(DATASET, completions(RIGHT), engine, tmp_path)
 
 
-def test_changed_samples_are_refused(tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def sample_file(path: Path, *solutions: str, task: int = 0) -> SampleSet:
+    path.parent.mkdir(exist_ok=True)
+    rows = ({"task_id": f"T/{task}", "solution": text, "sample": number} for number, text in enumerate(solutions))
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return SampleSet(path, DATASET.problems)
+
+
+def refused(tmp_path: Path, engine: Engine, source: SampleSet, n: int | None = None) -> str:
+    """The refusal of a run with other samples, which leaves the folder as it was."""
+    run = tmp_path / "run"
+    before = {path.name: path.read_bytes() for path in run.iterdir() if path.name != "lock"}
+    with pytest.raises(ResumeRefused) as caught:
+        runner.evaluate(DATASET, source, engine, run, n=n)
+    assert {path.name: path.read_bytes() for path in run.iterdir() if path.name != "lock"} == before
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_other_samples_are_refused_with_both_sources(tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    steer(monkeypatch, lambda completion: True)
+    old = sample_file(tmp_path / "m1" / "s.jsonl", RIGHT, WRONG)
+    runner.evaluate(DATASET, old, engine, tmp_path / "run")
+    edited = refused(tmp_path, engine, sample_file(tmp_path / "m2" / "s.jsonl", RIGHT, RIGHT))
+    assert "sample 1 of T/0: 'program " in edited and "m1/s.jsonl'" in edited and "m2/s.jsonl'" in edited
+    smaller = refused(tmp_path, engine, sample_file(tmp_path / "m3" / "s.jsonl", RIGHT))
+    assert "m1/s.jsonl (2 samples, sha256 " in smaller and "m3/s.jsonl (1 sample, sha256 " in smaller
+    assert "m1/s.jsonl (1 sample," in refused(tmp_path, engine, old, n=1)
+
+
+def test_as_many_samples_of_another_task_are_refused(tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Equal counts are not equal samples."""
+    steer(monkeypatch, lambda completion: True)
+    runner.evaluate(DATASET, sample_file(tmp_path / "s.jsonl", RIGHT), engine, tmp_path / "run")
+    assert f"not in {tmp_path}/t.jsonl" in refused(tmp_path, engine, sample_file(tmp_path / "t.jsonl", RIGHT, task=1))
+
+
+def test_the_same_samples_go_on_under_another_name(tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    steer(monkeypatch, lambda completion: True)
+    first = runner.evaluate(DATASET, sample_file(tmp_path / "s.jsonl", RIGHT), engine, tmp_path / "run")
+    again = runner.evaluate(DATASET, sample_file(tmp_path / "t.jsonl", RIGHT), engine, tmp_path / "run")
+    assert (again.judged, again.config) == (0, first.config)
+
+
+def test_samples_that_were_added_are_calibrated_and_judged(tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one sample of another task taken away and one added, no verdict may come from a problem that was never calibrated."""
     steer(monkeypatch, lambda completion: True)
     runner.evaluate(DATASET, completions(RIGHT), engine, tmp_path)
-    with pytest.raises(ResumeRefused, match="sample 0 of T/0"):
-        runner.evaluate(DATASET, completions(WRONG), engine, tmp_path)
+    summary = runner.evaluate(DATASET, completions(RIGHT) + completions(WRONG, task=1), engine, tmp_path, ks=(1,))
+    assert (summary.judged, summary.resumed, summary.metrics.masked, summary.gold.total) == (1, 1, 0, 2)
+    assert summary.config.samples is not None and summary.config.samples.count == 2
+    assert read_config(tmp_path).samples == summary.config.samples
+
+
+def test_a_file_that_changes_while_it_is_judged_is_bad_input(tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    steer(monkeypatch, lambda completion: True)
+    path = tmp_path / "s.jsonl"
+    samples = sample_file(path, RIGHT)
+
+    async def edit(engine: Engine, problem: Problem) -> Calibration:
+        path.write_text(path.read_text().replace("x + 1", "x + 2"))
+        return await acalibrate(engine, problem)
+
+    monkeypatch.setattr(runner, "acalibrate", edit)
+    with pytest.raises(BadInput, match="sample 0 of T/0 changed while it was read"):
+        runner.evaluate(DATASET, samples, engine, tmp_path / "run")
+
+
+def test_a_model_that_answers_something_else_is_bad_input(tmp_path: Path, engine: Engine) -> None:
+    class Confused(Oracle):
+        async def complete(self, problem: Problem, sample: int) -> Completion:
+            return await super().complete(problem, 7)
+
+    with pytest.raises(BadInput, match="asked for sample 0 of T/0, it answered sample 7 of T/0"):
+        runner.evaluate(DATASET, Confused(), engine, tmp_path)
+
+
+def test_a_lone_surrogate_fails_its_sample_and_no_other(tmp_path: Path, engine: Engine) -> None:
+    """The real judge: Python can't compile such a text, which is the candidate's fault and no mask."""
+    samples = sample_file(tmp_path / "s.jsonl", RIGHT, f"{RIGHT}x = '\ud800'\n")
+    summary = runner.evaluate(DATASET, samples, engine, tmp_path / "run", ks=(1,))
+    assert {verdict.sample: verdict.passed for verdict in read_verdicts(tmp_path / "run")} == {0: True, 1: False}
+    assert runner.evaluate(DATASET, samples, engine, tmp_path / "run", ks=(1,)).metrics == summary.metrics
 
 
 @pytest.mark.parametrize(

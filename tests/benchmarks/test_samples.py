@@ -71,7 +71,8 @@ BAD = [
     (b'{"task_id": "T/0", "completion": "x", "sample": -1}\n', "'sample' must be a whole number"),
     (b'{"task_id": "T/0", "completion": "x", "sample": true}\n', "'sample' must be a whole number"),
     (b'{"task_id": "T/0", "completion": "\xff"}\n', "this line is not UTF-8 (byte 35)"),
-    (b'{"task_id": "T/0", "completion": "\\ud800"}\n', "this line is not JSON"),
+    (b'{"task_id": "T/0", "completion": "\\ud800}\n', "this line is not JSON"),
+    (b'{"task_id": "\\ud800", "completion": "x"}\n', "unknown task_id '\\ud800'"),
     (line(3), "this line repeats line 1"),
     (b'{"task_id": "T/0", "completion": "' + b"x" * MAX_LINE_BYTES + b'"}\n', "longer than"),
 ]
@@ -89,6 +90,12 @@ def test_every_mistake_has_its_line_and_can_be_skipped(tmp_path: Path, bad: byte
     assert [sample.task_id for sample in samples] == ["T/3", "T/4"]
     assert len(samples) == 2
     assert [error.line for error in samples.bad] == [2]
+
+
+@pytest.mark.parametrize("text", ["x = '\ud800'\n", "# \udfff\ud800\n", "x = '\U0001f600'\n"])
+def test_escaped_surrogates_are_taken_as_python_takes_them(tmp_path: Path, text: str) -> None:
+    samples = SampleSet(written(tmp_path, line(0, text=text, field="solution"), line(1)), PROBLEMS)
+    assert [sample.solution for sample in samples] == [text, "def f1():\n    return 1\n"]
 
 
 def test_a_repeated_number_is_a_mistake(tmp_path: Path) -> None:

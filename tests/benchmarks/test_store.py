@@ -14,6 +14,7 @@ import pytest
 from groundrun.benchmarks.metrics import measure
 from groundrun.benchmarks.store import (
     COMPLETIONS,
+    METRICS,
     VERDICTS,
     Gold,
     RunConfig,
@@ -25,7 +26,7 @@ from groundrun.benchmarks.store import (
     read_metrics,
     read_verdicts,
 )
-from groundrun.errors import BadInput, ResumeRefused, RunLocked, StorageFailed
+from groundrun.errors import BadInput, ResumeRefused, RunLocked, UsageError
 from groundrun.records import CpuSource, Evidence, Isolation, Limits, MemoryGuard, Rung, Verdict
 
 pytestmark = pytest.mark.unit
@@ -180,16 +181,39 @@ def test_lone_surrogates_of_a_candidate_are_written_as_characters(tmp_path: Path
     assert found.evidence == Evidence(message="a\\ud800", stdout="\\udcff")
 
 
-def test_records_without_run_json_are_not_taken_over(tmp_path: Path) -> None:
-    (tmp_path / VERDICTS).write_bytes(b"")
+@pytest.mark.parametrize("name", [COMPLETIONS, VERDICTS, METRICS])
+def test_records_without_run_json_are_not_taken_over(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"")
     with pytest.raises(BadInput, match=r"records but no run\.json"):
         RunFolder(tmp_path, CONFIG)
 
 
-def test_a_folder_that_cannot_be_made_is_our_storage(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_a_usage_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageFailed, match="can't write"):
-        RunFolder(tmp_path / "file" / "run", CONFIG)
+    for path, why in (
+        (tmp_path / "file" / "run", "Not a directory"),
+        (tmp_path / "file", "File exists"),
+        (Path("/proc/x"), "No such file"),
+    ):
+        with pytest.raises(UsageError, match=f"can't make the run folder {path}: {why}.*--out"):
+            RunFolder(path, CONFIG)
+
+
+def test_a_folder_of_something_else_is_refused_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("")
+    for path in (tmp_path, Path("/")):
+        with pytest.raises(UsageError, match=r"is not a run folder and has .*--out"):
+            RunFolder(path, CONFIG)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_start_that_died_before_run_json_can_be_repeated(tmp_path: Path) -> None:
+    (tmp_path / "lock").write_text("1")
+    (tmp_path / ".run.json.new").write_text("{")
+    RunFolder(tmp_path, CONFIG).close()
+    assert read_config(tmp_path) == CONFIG
+    (tmp_path / "notes.txt").write_text("mine")
+    RunFolder(tmp_path, CONFIG).close()
 
 
 WRITER = """

@@ -51,7 +51,8 @@ def test_other_texts_are_no_gate(text: str) -> None:
 def test_gate_is_not_met_by_a_part() -> None:
     """Neither by fewer tasks, nor by a k that can't be estimated, nor by unprotected passes."""
     (gate,) = read_gates(None, None, ("pass@1>=0.5",))
-    assert "1 tasks of the benchmark" in check_gate(gate, metrics(1.0, missing=("t",))).why
+    assert check_gate(gate, metrics(1.0, missing=("t",))).why == "1 task of the benchmark has no verdict"
+    assert check_gate(gate, metrics(1.0, missing=("t", "u"))).why == "2 tasks of the benchmark have no verdict"
     assert not check_gate(gate, metrics(0.2, unprotected=1.0)).met
     assert check_gate(gate, metrics(0.2, unprotected=1.0), allow_unprotected=True).met
     (ten,) = read_gates(None, None, ("pass@10>=0.5",))
@@ -107,3 +108,36 @@ def test_bad_line_is_named_and_nothing_is_written(tmp_path: Path, capsys: pytest
     out, err = capsys.readouterr()
     assert f"s.jsonl:{line}: unknown task_id" in err
     assert "1 bad samples were left out" in out
+
+
+@pytest.mark.exec
+@pytest.mark.parametrize(
+    ("out", "why"), [("/", "is not a run folder"), ("/proc/x", "can't make the run folder"), (".", "has 's.jsonl' in it")]
+)
+def test_folder_that_cannot_be_a_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str], out: str, why: str) -> None:
+    """One line, exit status 2, and nothing is written."""
+    write_samples(tmp_path / "s.jsonl", wrong=0)
+    place = tmp_path / out
+    command = ["eval", "starter", "--samples", str(tmp_path / "s.jsonl"), "--isolation", "none"]
+    assert carry_out([*command, "--out", str(place)]) == 2
+    err = capsys.readouterr().err
+    assert why in err and "--out" in err and err.count("error: ") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["s.jsonl"]
+
+
+@pytest.mark.exec
+def test_equal_names_in_two_folders_have_two_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without --out the run is called after folder and file; the same command finds it again, however the path is written."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("m1", "m2"):
+        (tmp_path / name).mkdir()
+        write_samples(tmp_path / name / "generated.jsonl", wrong=name == "m2")
+        assert carry_out(["eval", "starter", "--samples", f"{name}/generated.jsonl", "--isolation", "none"]) == 0
+    runs = sorted(path.name for path in (tmp_path / "runs").iterdir())
+    assert [name.rsplit("-", 1)[0] for name in runs] == ["starter-m1-generated", "starter-m2-generated"]
+    capsys.readouterr()
+    command = ["eval", "starter", "--samples", str(tmp_path / "m1/../m1/generated.jsonl"), "--isolation", "none", "--json"]
+    assert carry_out(command) == 0
+    assert json.loads(capsys.readouterr().out)["summary"]["judged"] == 0

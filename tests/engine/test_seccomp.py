@@ -76,9 +76,42 @@ def test_clone_makes_processes_and_threads_but_no_namespaces(rung: Rung) -> None
 
 def test_only_plain_socket_families_and_none_at_landlock() -> None:
     for family in range(50):
-        expected = ALLOW if family in (1, 2, 10) else refused(errno.EAFNOSUPPORT)
+        expected = ALLOW if family in (2, 10) else refused(errno.EAFNOSUPPORT)
         assert decide(BASE[Rung.NAMESPACES], TABLE["socket"], family) == expected
         assert decide(BASE[Rung.LANDLOCK], TABLE["socket"], family) == refused(errno.EPERM)
+
+
+@pytest.mark.parametrize("rung", list(BASE))
+def test_descriptors_give_no_way_around(rung: Rung) -> None:
+    base = BASE[rung]
+    for command in (8, 10, 15, 1024, 1026, 1031):
+        assert decide(base, TABLE["fcntl"], 3, command) == refused(errno.EPERM)
+    assert decide(base, TABLE["fcntl"], 3, 1030) == ALLOW
+    for command in (0x5412, 0x8901, 0x8902):
+        assert decide(base, TABLE["ioctl"], 3, command) != ALLOW
+    assert decide(base, TABLE["ioctl"], 3, 0x5421) == ALLOW
+    assert decide(base, TABLE["openat"], 0, 0, 3) == refused(errno.EPERM)
+    assert decide(base, TABLE["openat2"]) == refused(errno.ENOSYS)
+    assert decide(base, TABLE["prctl"], 4, 1) == refused(errno.EPERM)
+    assert decide(base, TABLE["prctl"], 1, 0) == ALLOW
+    assert decide(base, TABLE["clone"], 0x8000 | 17) == refused(errno.EPERM)
+    for family, kind in ((16, 3), (40, 1)):
+        assert decide(base, TABLE["socketpair"], family, kind) == refused(errno.EAFNOSUPPORT)
+    assert decide(base, TABLE["socketpair"], 1, 1 | 0o2000000) == ALLOW
+
+
+def test_landlock_has_only_harmless_ioctls_and_stream_pairs() -> None:
+    base = BASE[Rung.LANDLOCK]
+    assert decide(base, TABLE["ioctl"], 3, 0x40086602) == refused(errno.ENOTTY)
+    assert decide(BASE[Rung.NAMESPACES], TABLE["ioctl"], 3, 0x40086602) == ALLOW
+    assert decide(base, TABLE["socketpair"], 1, 2) == refused(errno.EPERM)
+    assert decide(base, TABLE["socketpair"], 1, 5) == ALLOW
+    assert decide(base, TABLE["setpriority"], 2, 0) == refused(errno.EPERM)
+    tail = seccomp.build_tail(Rung.LANDLOCK, may_fork=True, signals_are_scoped=True)
+    for name in ("setsid", "setpgid"):
+        assert decide(tail, TABLE[name]) == refused(errno.EPERM)
+    assert decide(tail, TABLE["prctl"], 1, 0) == refused(errno.EPERM)
+    assert decide(tail, TABLE["prctl"], 15, 0) == ALLOW
 
 
 def test_landlock_refuses_what_landlock_cannot_see() -> None:

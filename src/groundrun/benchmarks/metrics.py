@@ -6,7 +6,10 @@ pass@k of a task with n samples of which c passed is 1 when n - c < k, else 1 - 
 Promises: pure functions; masked samples (our faults) are left out and their share is told, never counted as 0; a k is
 given only where every scored task has at least k samples, and what was left out is said in words; passes of problems that need one
 shared process (`protected=False`) don't enter the headline and give a second row of estimates of their own.
-Does not promise an interval for sampling noise inside a task: the bootstrap resamples tasks, so one task gives a point.
+An interval is the bootstrap's over tasks, except where all tasks have the same value: resampling equal values gives a point, which
+claims a certainty that nobody has. There, by our choice, it is the score interval of Wilson (1927, "Probable inference, the law of
+succession, and statistical inference", JASA 22) with the tasks as its trials; no mean of values in [0, 1] varies more than such trials.
+Does not promise an interval for sampling noise inside a task.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import math
 import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from statistics import NormalDist
 
 import msgspec
 
@@ -49,7 +53,7 @@ class Tally(msgspec.Struct, kw_only=True):
 
 
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
-    """One pass@k with its bootstrap percentile interval over tasks."""
+    """One pass@k with its interval over tasks: bootstrap percentile, or Wilson's where all tasks have the same value."""
 
     k: int
     value: float
@@ -117,6 +121,18 @@ def bootstrap_interval(values: Sequence[float], *, seed: int = 0, level: float =
     return _percentile(means, tail), _percentile(means, 1.0 - tail)
 
 
+def wilson_interval(share: float, trials: int, *, level: float = LEVEL) -> tuple[float, float]:
+    """Score interval of a share of `trials` (Wilson 1927). Raises ValueError without a trial or with a share outside 0 to 1."""
+    if trials < 1 or not 0.0 <= share <= 1.0:
+        raise ValueError(f"a score interval needs a share from 0 to 1 and at least one trial, not share={share}, trials={trials}")
+    z = NormalDist().inv_cdf(0.5 + level / 2.0)
+    scale = 1.0 + z * z / trials
+    middle = (share + z * z / (2.0 * trials)) / scale
+    reach = z * math.sqrt(share * (1.0 - share) / trials + z * z / (4.0 * trials * trials)) / scale
+    # In exact arithmetic the share is inside; rounding can leave it out by one last digit at 0 and 1.
+    return max(0.0, min(share, middle - reach)), min(1.0, max(share, middle + reach))
+
+
 def measure(
     verdicts: Iterable[Verdict],
     *,
@@ -133,6 +149,7 @@ def measure(
         outcomes["masked" if verdict.passed is None else verdict.outcome.value] += 1
     scored = [tally for tally in tallies.values() if tally.scored]
     fewest = min((tally.scored for tally in scored), default=0)
+    only = f"only {fewest} sample{'' if fewest == 1 else 's'} with an answer"
     kept = [k for k in ks if 1 <= k <= fewest]
     samples, masked = sum(tally.samples for tally in tallies.values()), sum(tally.masked for tally in tallies.values())
     unprotected = sum(tally.unprotected for tally in scored)
@@ -149,7 +166,7 @@ def measure(
         outcomes=dict(sorted(outcomes.items())),
         missing_tasks=tuple(task_id for task_id in task_ids if task_id not in tallies),
         masked_tasks=tuple(tally.task_id for tally in tallies.values() if not tally.scored),
-        left_out=tuple(f"pass@{k} was left out: a task has only {fewest} samples with an answer" for k in ks if k not in kept),
+        left_out=tuple(f"pass@{k} was left out: a task has {only}" for k in ks if k not in kept),
         resamples=resamples,
         seed=seed,
     )
@@ -157,8 +174,10 @@ def measure(
 
 def _estimate(scored: Sequence[Tally], k: int, seed: int, resamples: int, *, unprotected: bool = False) -> Estimate:
     values = [estimate_pass_at_k(tally.scored, tally.passed + (tally.unprotected if unprotected else 0), k) for tally in scored]
-    low, high = bootstrap_interval(values, seed=seed, resamples=resamples)
-    return Estimate(k=k, value=math.fsum(values) / len(values), low=low, high=high)
+    value = math.fsum(values) / len(values)
+    alike = min(values) == max(values)
+    low, high = wilson_interval(value, len(values)) if alike else bootstrap_interval(values, seed=seed, resamples=resamples)
+    return Estimate(k=k, value=value, low=low, high=high)
 
 
 def _percentile(ordered: Sequence[float], share: float) -> float:

@@ -16,7 +16,8 @@ from __future__ import annotations
 import asyncio
 import datetime
 import functools
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+import os
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -24,6 +25,7 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from groundrun.benchmarks.dataset import Dataset
+from groundrun.benchmarks.inventory import Inventory, Key
 from groundrun.benchmarks.memory import VerdictMemory
 from groundrun.benchmarks.metrics import Metrics, measure
 from groundrun.benchmarks.samples import SampleSet
@@ -122,6 +124,7 @@ async def aevaluate(
     """`evaluate` for asyncio; cancelling it leaves a folder to go on with."""
     if n is not None and n < 1:
         raise UsageError(f"n must be at least 1, not {n}")
+    inventory = None if isinstance(source, Model) else _take_inventory(dataset, source, n)
     config = RunConfig(
         benchmark=f"{dataset.benchmark.name} {dataset.benchmark.version}",
         dataset_sha256=dataset.sha256,
@@ -130,15 +133,16 @@ async def aevaluate(
         judge=JUDGE_VERSION,
         isolation=await asyncio.to_thread(lambda: engine.isolation),
         source=f"model:{source.name}" if isinstance(source, Model) else "samples",
-        model=model or (source.name if isinstance(source, Model) else source.path.name if isinstance(source, SampleSet) else "samples"),
+        model=model or _name_source(source),
         python=await asyncio.to_thread(_ask_interpreter, engine),
         seed=seed,
         compat=compat,
+        samples=None if inventory is None else inventory.origin,
         versions={"groundrun": version("groundrun")},
         started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
-    with RunFolder(folder, config) as store:
-        run = _Evaluation(dataset, source, engine, store, n=n, limits=limits, progress=progress)
+    with RunFolder(folder, config, inventory) as store:
+        run = _Evaluation(dataset, source, engine, store, inventory, n=n, limits=limits, progress=progress)
         await run.judge_all()
         metrics = measure(read_verdicts(folder), task_ids=run.problems, ks=ks, seed=seed)
         store.write_metrics(RunMetrics(metrics=metrics, gold=run.gold, rules=dict(store.rules)))
@@ -164,6 +168,7 @@ class _Evaluation:
         source: Source,
         engine: Engine,
         store: RunFolder,
+        inventory: Inventory | None,
         *,
         n: int | None,
         limits: Limits | None,
@@ -178,33 +183,24 @@ class _Evaluation:
         self._source, self._engine, self._store, self._n, self._progress = source, engine, store, n, progress
         self._calibrations: dict[str, Calibration] = {}
         self._memory = VerdictMemory()
-        self._taken: set[tuple[str, int]] = set()
+        self._inventory = inventory
 
     async def judge_all(self) -> None:
         """Calibrate, then judge every sample that has no answer yet."""
-        counts = self._count_samples()
-        total = sum(counts.values())
-        await self._calibrate_all(list(counts), settled=len(self._store.judged) >= total)
+        wanted = self._list_wanted()
+        await self._calibrate_all(list(dict.fromkeys(task_id for task_id, _ in wanted)), settled=self._store.judged.issuperset(wanted))
         if self._progress:
-            self._progress.begin(total=total, done=self.resumed)
-            if self._store.repaired_bytes:
-                self._progress.note(f"a torn last record of {self._store.repaired_bytes} bytes was removed and is made again")
+            self._progress.begin(total=len(wanted), done=self.resumed)
+            if torn := self._store.repaired_bytes:
+                self._progress.note(f"a torn last record of {torn} byte{'' if torn == 1 else 's'} was removed and is made again")
         requests = self._requests()
         await _run_all([self._work(requests) for _ in range(2 * self._engine.workers)])
 
-    def _count_samples(self) -> dict[str, int]:
-        """How many samples each task has, or will have."""
-        if isinstance(self._source, Model):
-            return dict.fromkeys(self.problems, self._n or 1)
-        if isinstance(self._source, SampleSet) and self._n is None:
-            return dict(self._source.tasks)
-        counts: dict[str, int] = {}
-        for completion in self._source:
-            if completion.task_id not in self.problems:
-                raise BadInput(completion.task_id, "this task is not in the benchmark")
-            if self._n is None or completion.sample < self._n:
-                counts[completion.task_id] = counts.get(completion.task_id, 0) + 1
-        return counts
+    def _list_wanted(self) -> Collection[Key]:
+        """Every sample that is to have an answer."""
+        if self._inventory is not None:
+            return self._inventory.programs
+        return [(task_id, sample) for task_id in self.problems for sample in range(self._n or 1)]
 
     async def _calibrate_all(self, task_ids: list[str], *, settled: bool) -> None:
         if settled:
@@ -239,7 +235,10 @@ class _Evaluation:
         if not isinstance(self._source, Model):
             for completion in self._source:
                 if self._n is None or completion.sample < self._n:
-                    yield self._as_stored(completion)
+                    stored_form = _as_stored(completion, self.problems)
+                    if self._inventory:
+                        self._inventory.refuse_change(stored_form)
+                    yield stored_form
             return
         stored = set(self._store.completions)
         yield from (completion for completion in read_completions(self._store.path) if completion.sample < (self._n or 1))
@@ -250,9 +249,6 @@ class _Evaluation:
         for request in requests:
             completion = request if isinstance(request, StoredCompletion) else await self._ask(*request)
             key = (completion.task_id, completion.sample)
-            if key in self._taken:
-                raise BadInput(key[0], f"sample {key[1]} is there twice", hint="number the samples from 0")
-            self._taken.add(key)
             self._store.add_completion(completion)
             if key not in self._store.judged:
                 verdict = await self._decide(completion)
@@ -265,19 +261,11 @@ class _Evaluation:
     async def _ask(self, problem: Problem, sample: int) -> StoredCompletion:
         if not isinstance(self._source, Model):
             raise TypeError("recorded samples are not asked for")
-        return self._as_stored(await self._source.complete(problem, sample))
-
-    def _as_stored(self, completion: Completion) -> StoredCompletion:
-        if isinstance(completion, StoredCompletion) and completion.solution is not None:
-            return completion
-        problem = self.problems[completion.task_id]
-        solution, rule = completion.solution, "solution"
-        if solution is None:
-            extraction = extract(completion.text, prompt=problem.prompt, entry_point=problem.entry_point)
-            solution, rule = extraction.source, extraction.rule.value
-        return StoredCompletion(
-            task_id=completion.task_id, text=completion.text, solution=solution, sample=completion.sample, model=completion.model, rule=rule
-        )
+        answer = await self._source.complete(problem, sample)
+        if (answer.task_id, answer.sample) != (problem.task_id, sample):
+            asked = f"asked for sample {sample} of {problem.task_id}"
+            raise BadInput(self._source.name, f"{asked}, it answered sample {answer.sample} of {answer.task_id}")
+        return _as_stored(answer, self.problems)
 
     async def _decide(self, completion: StoredCompletion) -> Verdict:
         source = completion.solution or ""
@@ -304,6 +292,42 @@ class _Evaluation:
             sample=completion.sample,
             isolation=self._engine.isolation,
         )
+
+
+def _take_inventory(dataset: Dataset, source: SampleSet | Sequence[Completion], n: int | None) -> Inventory:
+    """The samples that count, read once before anything is started."""
+    problems = {problem.task_id: problem for problem in dataset.problems}
+    inventory = Inventory(_text(os.fspath(source.path)) if isinstance(source, SampleSet) else "completions given by the caller")
+    for completion in source:
+        if completion.task_id not in problems:
+            raise BadInput(completion.task_id, "this task is not in the benchmark")
+        if n is None or completion.sample < n:
+            inventory.add(_as_stored(completion, problems))
+    return inventory
+
+
+def _as_stored(completion: Completion, problems: Mapping[str, Problem]) -> StoredCompletion:
+    if isinstance(completion, StoredCompletion) and completion.solution is not None:
+        return completion
+    problem = problems[completion.task_id]
+    solution, rule = completion.solution, "solution"
+    if solution is None:
+        extraction = extract(completion.text, prompt=problem.prompt, entry_point=problem.entry_point)
+        solution, rule = extraction.source, extraction.rule.value
+    return StoredCompletion(
+        task_id=completion.task_id, text=completion.text, solution=solution, sample=completion.sample, model=completion.model, rule=rule
+    )
+
+
+def _name_source(source: Source) -> str:
+    if isinstance(source, Model):
+        return source.name
+    return _text(source.path.name) if isinstance(source, SampleSet) else "samples"
+
+
+def _text(path: str) -> str:
+    """A path as text that JSON can hold, also where its bytes are no UTF-8."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 async def _twice(attempt: Callable[[], Awaitable[_Result]]) -> _Result:

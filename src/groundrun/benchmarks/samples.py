@@ -1,10 +1,11 @@
-"""Completions that a model wrote earlier, read from a file or a folder.
+r"""Completions that a model wrote earlier, read from a file or a folder.
 
 A file has one JSON object a line (plain, gzip or xz): `task_id`, and `solution` (the whole program) or `completion` (the program
 is the prompt followed by it, even when it repeats the prompt; this is EvalPlus's rule). With both, `solution` counts.
 `sample` (0, 1, ...) may number the samples of a task; without it they are numbered in the order of the file.
 A folder holds whole programs: `HumanEval_0.py`, or `HumanEval_0/0.py`, `HumanEval_0/1.py`, ... as EvalPlus writes them.
 Files with another ending are not looked at.
+An escaped lone surrogate (`\ud800`) is text like any other; the program then fails as Python itself fails on it.
 
 Promises: the whole file is read and checked before the first completion is given out, and then read again, so that a file with a
 mistake costs nothing and memory does not grow with the file; a mistake is `BadInput` with file and line, and names itself in one
@@ -18,6 +19,7 @@ has two lines or more, and some task has two that differ. Elsewhere it is a mist
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -33,6 +35,8 @@ from groundrun.records import Problem
 
 # A program this long is no answer to any benchmark; the cap keeps one endless line from filling the memory.
 MAX_LINE_BYTES = 16 << 20
+# An escape that may be a lone surrogate, which msgspec's decoder refuses and Python's takes, as the programs' own interpreter does.
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 class SampleSet:
@@ -185,7 +189,8 @@ class _Seen:
 def _parse_row(line: bytes, problems: dict[str, Problem]) -> _Row:
     """One line as a row. Raises ValueError with what is wrong with it, in words."""
     try:
-        found = msgspec.json.decode(line.removeprefix(b"\xef\xbb\xbf").decode("utf-8"))
+        text = line.removeprefix(b"\xef\xbb\xbf").decode("utf-8")
+        found = json.loads(text) if _SURROGATE.search(line) else msgspec.json.decode(text)
     except UnicodeDecodeError as error:
         raise ValueError(f"this line is not UTF-8 (byte {error.start + 1})") from error
     except (ValueError, RecursionError) as error:

@@ -12,13 +12,14 @@ that the disk refuses is taken back before `StorageFailed` is raised, so that no
 A torn last line (power cut) is cut off when the folder is opened again; damage anywhere else is `BadInput` with the line.
 Masked verdicts (our faults) are removed when the folder is opened again, so that they are judged anew.
 
+A folder that has other things in it and no run.json is somebody else's: refused before anything is written.
+
 Does not promise safety against two machines that share the folder through a file system without flock.
 """
 
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -28,9 +29,10 @@ from typing import Self, TypeVar
 
 import msgspec
 
+from groundrun.benchmarks.inventory import Inventory, Key, SampleOrigin, digest_program
 from groundrun.benchmarks.lines import AppendedFile, encode_line, read_records, replace_file
 from groundrun.benchmarks.metrics import Metrics
-from groundrun.errors import BadInput, ResumeRefused, RunLocked, StorageFailed
+from groundrun.errors import BadInput, ResumeRefused, RunLocked, StorageFailed, UsageError
 from groundrun.records import Completion, Isolation, Limits, Verdict
 
 SCHEMA = 1
@@ -39,9 +41,10 @@ RUN, COMPLETIONS, VERDICTS, METRICS, LOCK = "run.json", "completions.jsonl", "ve
 
 
 class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run was asked. A run goes on only when the fields in `FIXED`, and the rung, are the same again.
+    """What a run was asked. A run goes on only when the fields in `FIXED`, and the rung, are the same again, and `samples` fit.
 
-    `source` is `samples` or `model:NAME`; `model` is what reports call it. `dataset_warning` says how the data differ from the
+    `source` is `samples` or `model:NAME`; `model` is what reports call it; `samples` says which
+    (`Inventory.refuse_other` has the rule). `dataset_warning` says how the data differ from the
     official file. `compat` names a published harness's wall limits where they were asked for.
     """
 
@@ -55,6 +58,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     python: str
     seed: int = 0
     compat: str = ""
+    samples: SampleOrigin | None = None
     dataset_warning: str = ""
     versions: dict[str, str] = {}
     started: str = ""
@@ -89,7 +93,6 @@ class RunMetrics(msgspec.Struct, frozen=True, kw_only=True):
     schema: int = SCHEMA
 
 
-Key = tuple[str, int]
 _Record = TypeVar("_Record")
 
 
@@ -97,9 +100,11 @@ class RunFolder:
     """A run folder opened for writing: new, or one that is gone on with. Use it as a context manager.
 
     `judged` are the keys that have an answer, `completions` the digests of the programs that are stored, `rules` how they were made.
+    `inventory`: the recorded samples that the run judges; None for a model.
+    Raises `UsageError` where no run folder can be, `ResumeRefused`, `RunLocked`, `BadInput`, and `StorageFailed` once it is one.
     """
 
-    def __init__(self, path: Path, config: RunConfig) -> None:
+    def __init__(self, path: Path, config: RunConfig, inventory: Inventory | None = None) -> None:
         self.path = path
         self.judged: set[Key] = set()
         self.completions: dict[Key, bytes] = {}
@@ -109,9 +114,10 @@ class RunFolder:
         self._appended: list[AppendedFile] = []
         try:
             path.mkdir(parents=True, exist_ok=True)
+            _refuse_foreign(path)
             self._lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
-            raise StorageFailed(str(path), error.strerror or str(error)) from error
+            raise UsageError(f"can't make the run folder {path}: {error.strerror or error}; name another one with --out") from error
         try:
             self._take_lock()
             self.config = self._settle(config)
@@ -120,13 +126,15 @@ class RunFolder:
             self._completions, self._verdicts = self._appended
             self.repaired_bytes = sum(file.repaired_bytes for file in self._appended)
             self._load()
+            if inventory is not None:
+                self._take_samples(inventory)
         except BaseException:
             self.close()
             raise
 
     def add_completion(self, completion: StoredCompletion) -> None:
         """Append a completion. Raises `ResumeRefused` when the folder holds another program for the same sample, `StorageFailed`."""
-        key, digest = (completion.task_id, completion.sample), _digest(completion)
+        key, digest = (completion.task_id, completion.sample), digest_program(completion)
         stored = self.completions.get(key)
         if stored is None:
             self._completions.append(encode_line(completion))
@@ -196,14 +204,14 @@ class RunFolder:
             stored = read_config(self.path)
             refuse_change(self.path, stored, config)
             return stored
-        if any((self.path / name).exists() for name in (COMPLETIONS, VERDICTS)):
+        if any((self.path / name).exists() for name in (COMPLETIONS, VERDICTS, METRICS)):
             raise BadInput(str(self.path), "the folder has records but no run.json", hint="use another --out")
         replace_file(self.path / RUN, _pretty(config))
         return config
 
     def _load(self) -> None:
         for completion in read_completions(self.path):
-            self.completions[completion.task_id, completion.sample] = _digest(completion)
+            self.completions[completion.task_id, completion.sample] = digest_program(completion)
             self.rules[completion.rule] += 1
         masked = False
         for line, verdict in enumerate(read_verdicts(self.path), start=1):
@@ -217,10 +225,24 @@ class RunFolder:
         if masked:
             self._verdicts.keep(lambda line: msgspec.json.decode(line, type=Verdict).passed is not None)
 
+    def _take_samples(self, inventory: Inventory) -> None:
+        inventory.refuse_other(str(self.path), self.config.samples, self.completions)
+        origin = inventory.origin
+        if self.config.samples is None or self.config.samples.sha256 != origin.sha256:
+            self.config = msgspec.structs.replace(self.config, samples=origin)
+            replace_file(self.path / RUN, _pretty(self.config))
+
     def _count(self) -> None:
         self._unsynced += 1
         if self._unsynced >= SYNC_EVERY:
             self.sync()
+
+
+def _refuse_foreign(path: Path) -> None:
+    names = set(os.listdir(path))
+    foreign = names - {RUN, COMPLETIONS, VERDICTS, METRICS, LOCK, f".{RUN}.new"}
+    if foreign and RUN not in names:
+        raise UsageError(f"{path} is not a run folder and has {min(foreign)!r} in it: name a new or empty folder with --out")
 
 
 def refuse_change(path: Path, stored: RunConfig, now: RunConfig) -> None:
@@ -264,9 +286,3 @@ def _read_json(path: Path, kind: type[_Record]) -> _Record:
 
 def _pretty(record: msgspec.Struct) -> bytes:
     return msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
-
-
-def _digest(completion: Completion) -> bytes:
-    """Sixteen bytes that stand for a program; surrogates as the file holds them, so that a stored line gives the same."""
-    source = completion.text if completion.solution is None else completion.solution
-    return hashlib.blake2b(source.encode("utf-8", "backslashreplace"), digest_size=16).digest()

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from groundrun.cli.entry import groundrun, main
+from groundrun.cli.start import main
 
-__all__ = ["groundrun", "main"]
+__all__ = ["main"]

@@ -8,11 +8,11 @@ from rich.console import Console
 
 from groundrun.attacks import Result, Ruling, list_attacks, run_suite
 from groundrun.attacks.suite import choose
-from groundrun.cli.options import common_options, print_json
+from groundrun.cli.options import common_options, find_width, print_json
 from groundrun.engine import Engine
 from groundrun.records import Rung
 from groundrun.reports.attacks import render_attacks
-from groundrun.reports.phrases import make_printable
+from groundrun.reports.phrases import make_printable, wrap_line
 
 
 class Description(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,7 +36,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
 def attack_verb(
     names: tuple[str, ...], rung: str | None, landlock_abi: int | None, python: str | None, only_list: bool, as_json: bool
 ) -> int:
-    """Attack this host's isolation and judge, and print what came of it.
+    """Attack this host's isolation and judge.
 
     NAME is an attack or a family of attacks; all of them without it. Each aims at canaries that the suite makes on this machine and
     removes again, and never at anything else: files, a process, sockets on 127.0.0.1. *Contained*: it won nothing. *Bounded*: it won
@@ -67,4 +67,6 @@ def _show_list(names: tuple[str, ...], as_json: bool) -> None:
         print_json(listed)
         return
     for each in listed:
-        click.echo(f"{each.family:<10} {each.name:<30} {each.tries} [{'; '.join(each.guards)}]")
+        click.echo(f"{each.family:<10} {each.name}")
+        for text in (each.tries, f"Stopped by: {'; '.join(each.guards)}."):
+            click.echo(wrap_line(f"{'':<11}{text}", indent=11, width=find_width()))

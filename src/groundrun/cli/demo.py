@@ -17,6 +17,7 @@ from groundrun.cli.options import common_options, engine_options, make_engine, p
 from groundrun.cli.progress import Watch
 from groundrun.reports.authored import Judged, match_verdicts, render_authored
 from groundrun.reports.evaluation import render_summary
+from groundrun.reports.phrases import wrap_line
 from groundrun.starter import load_starter
 
 
@@ -25,9 +26,9 @@ from groundrun.starter import load_starter
 @engine_options
 @common_options
 def demo_verb(out: Path | None, workers: int | None, isolation: str | None, require: str | None, python: str | None, as_json: bool) -> int:
-    """Judge the authored candidates of the starter set, offline: is every verdict right?
+    """Judge the authored candidates of the starter set, offline.
 
-    The candidates were written, not sampled from a model: right in different ways, subtly wrong, crashing, endless, hungry, cheating.
+    Is every verdict the right one? The candidates were written, not sampled from a model: right in different ways, subtly wrong, crashing, endless, hungry, cheating.
     Exit status 1 when a verdict is not the authored one, 3 when one was masked.
     """
     problems = load_starter()
@@ -48,9 +49,10 @@ def demo_verb(out: Path | None, workers: int | None, isolation: str | None, requ
 
 
 def _show(summary: Summary, judged: list[Judged], elapsed_s: float) -> None:
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(render_authored(judged, unicode=console.encoding.lower().startswith("utf")))
-    click.echo(render_summary(summary))
+    console = Console(highlight=False)
+    console.print(render_authored(judged, unicode=console.encoding.lower().startswith("utf"), width=console.width))
+    for line in render_summary(summary).splitlines():
+        click.echo(wrap_line(line, indent=10, width=console.width))
     good = sum(each.as_authored for each in judged)
     word = "all" if good == len(judged) else "NOT all"
     click.echo(f"{word} verdicts are as authored: {good} of {len(judged)}, in {elapsed_s:.1f} s")

@@ -9,11 +9,11 @@ import sys
 import click
 import msgspec
 
-from groundrun.cli.options import common_options, print_json
+from groundrun.cli.options import common_options, find_width, print_json
 from groundrun.engine import Engine
 from groundrun.errors import GroundrunError
 from groundrun.records import Isolation, Outcome, Rung
-from groundrun.reports.phrases import name_guards
+from groundrun.reports.phrases import name_guards, wrap_line
 
 JAILED = (Rung.NAMESPACES, Rung.LANDLOCK)
 PLANNED = (
@@ -70,9 +70,9 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("--python", metavar="PATH", help="Interpreter that programs would run under; the present one by default.")
 @common_options
 def doctor_verb(only_languages: bool, python: str | None, as_json: bool) -> int:
-    """Tell what this host allows: rungs of isolation, guards, languages.
+    """Tell what this host allows: isolation, guards, languages.
 
-    Each rung is tried by running a small program on it. What is missing comes with what to do about it. Exit status 1 when no
+    Each rung of isolation is tried by running a small program on it. What is missing comes with what to do about it. Exit status 1 when no
     jailed rung (namespaces, landlock) can be had.
     """
     languages = {"python": find_python(python or sys.executable)}
@@ -116,22 +116,24 @@ def find_python(path: str) -> Language:
 
 
 def _show(found: Diagnosis) -> None:
-    click.echo(f"user       {'root' if os.geteuid() == 0 else f'uid {os.geteuid()}'}, kernel {os.uname().release}, {os.uname().machine}")
-    click.echo(f"cores      {Engine().workers}")
+    _row("user", f"{'root' if os.geteuid() == 0 else f'uid {os.geteuid()}'}, kernel {os.uname().release}, {os.uname().machine}")
+    _row("cores", str(Engine().workers))
     for name, rung in found.rungs.items():
         if rung.guards is None:
-            click.echo(f"{name:<11}no: {rung.refused}")
+            _row(name, f"no: {rung.refused}")
             continue
-        click.echo(f"{name:<11}yes: {name_guards(rung.guards)}")
+        _row(name, f"yes: {name_guards(rung.guards)}")
         for missing in rung.guards.missing:
-            click.echo(f"{'':<11}without {missing}")
-    click.echo(f"{'none':<11}only when asked for by name: no guard against a hostile program")
+            _row("", f"without {missing}")
+    _row("none", "only when asked for by name: no guard against a hostile program")
     _show_languages(found.languages)
 
 
 def _show_languages(languages: dict[str, Language]) -> None:
     for name, language in languages.items():
-        click.echo(
-            f"{name:<11}{f'{language.version} ({language.path})' if language.available else f'missing: {language.path} can not be run'}"
-        )
-    click.echo(f"{'planned':<11}{', '.join(PLANNED)}: not supported yet")
+        _row(name, f"{language.version} ({language.path})" if language.available else f"missing: {language.path} can not be run")
+    _row("planned", f"not supported yet: {', '.join(PLANNED)}")
+
+
+def _row(label: str, text: str) -> None:
+    click.echo(wrap_line(f"{label:<11}{text}", indent=11, width=find_width()))

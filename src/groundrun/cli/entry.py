@@ -1,26 +1,24 @@
-"""Where the command line starts: finds the verb, turns its answer or its error into an exit status.
+"""Finds the verb, and turns its answer or its error into an exit status.
 
 Exit status: 0 yes; 1 the answer is no; 2 usage, bad input, or a host that can't give what was asked; 3 faults of ours;
-130 interrupted. Errors are one line on stderr; a traceback is shown only when asked for (`--traceback`, GROUNDRUN_TRACEBACK=1).
+130 interrupted; 141 nobody reads the output any more. Errors are one line on stderr; a traceback is shown only when asked for (`--traceback`, GROUNDRUN_TRACEBACK=1).
 """
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import os
 import sys
 import traceback
-from typing import NoReturn
 
 import click
 
 from groundrun import __version__
+from groundrun.cli.start import INTERRUPTED, READER_GONE, ReaderGone
 from groundrun.errors import GroundrunError
 
 VERBS = ("attack", "bench", "demo", "doctor", "eval", "reproduce", "run", "systems")
 OUR_FAULT = 3
-INTERRUPTED = 130
 
 
 class Verbs(click.Group):
@@ -48,46 +46,27 @@ def groundrun() -> None:
     """
 
 
-def main(arguments: list[str] | None = None) -> NoReturn:
-    """Carry out one command and leave with its exit status."""
-    status = carry_out(sys.argv[1:] if arguments is None else arguments)
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = status or 1
-    sys.exit(status)
-
-
 def carry_out(arguments: list[str]) -> int:
     """Carry out one command, tell its error if it has one, and return the exit status."""
     try:
         status = groundrun.main(args=arguments, prog_name="groundrun", standalone_mode=False)
+        sys.stdout.flush()
         return status if isinstance(status, int) else 0
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         return 2
     except click.ClickException as error:
-        hint = (
-            f" (groundrun {error.ctx.info_name} --help)"
-            if isinstance(error, click.UsageError) and _is_verb(error.ctx) and error.ctx
-            else ""
-        )
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        hint = f" ({context.command_path} --help)" if context and context.parent else ""
         return _tell(f"{error.format_message().rstrip('.')}{hint}", 2)
     except (click.Abort, KeyboardInterrupt):
         return _tell("interrupted", INTERRUPTED)
     except GroundrunError as error:
         return _tell(str(error), error.exit_code)
-    except BrokenPipeError:
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    except ReaderGone:
+        return READER_GONE
     except Exception as error:
         return _tell(f"groundrun failed: {type(error).__name__}: {error} (a fault of ours; --traceback shows where)", OUR_FAULT)
-
-
-def _is_verb(ctx: click.Context | None) -> bool:
-    return ctx is not None and ctx.parent is not None
 
 
 def _tell(message: str, status: int) -> int:

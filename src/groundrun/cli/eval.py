@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 from pathlib import Path
 
@@ -101,7 +103,7 @@ def eval_verb(
     if isinstance(source, SampleSet):
         for error in source.bad:
             click.echo(f"warning: {error}", err=True)
-    folder = out or Path("runs") / f"{benchmark}-{model or _stem(samples)}"
+    folder = out or Path("runs") / f"{benchmark}-{_label(samples) if samples else model}"
     fewest = min(source.tasks.values()) if isinstance(source, SampleSet) else n or 1
     wanted = sorted({*(ks or [k for k in (1, 10, 100) if k <= fewest]), *(gate.k for gate in gates)})
     given = read_limits(**limits) if any(value is not None for value in limits.values()) else None
@@ -126,10 +128,12 @@ def check_gate(gate: Gate, metrics: Metrics, *, allow_unprotected: bool = False)
     estimates = metrics.with_unprotected or metrics.estimates if allow_unprotected else metrics.estimates
     value = next((estimate.value for estimate in estimates if estimate.k == gate.k), None)
     if value is None:
-        return GateResult(gate=gate.text, met=False, why=f"pass@{gate.k} can't be estimated: a task has fewer than {gate.k} samples")
+        few = f"fewer than {gate.k} samples" if gate.k > 1 else "no sample"
+        return GateResult(gate=gate.text, met=False, why=f"pass@{gate.k} can't be estimated: a task has {few} with an answer")
     if not metrics.complete:
         absent = len(metrics.missing_tasks) + len(metrics.masked_tasks)
-        return GateResult(gate=gate.text, met=False, value=value, why=f"{absent} tasks of the benchmark have no verdict")
+        tasks = "1 task of the benchmark has" if absent == 1 else f"{absent} tasks of the benchmark have"
+        return GateResult(gate=gate.text, met=False, value=value, why=f"{tasks} no verdict")
     met = gate.meets(value)
     return GateResult(gate=gate.text, met=met, value=value, why="" if met else f"it is {value:.4f}")
 
@@ -140,6 +144,9 @@ def _show(summary: Summary, results: list[GateResult]) -> None:
         click.echo(f"gate      {result.gate} is {'met' if result.met else f'NOT met: {result.why}'}")
 
 
-def _stem(samples: Path | None) -> str:
-    name = samples.name if samples else ""
-    return re.sub(r"(\.jsonl)?(\.gz|\.xz)?$", "", name) or "samples"
+def _label(samples: Path) -> str:
+    """A name for the run folder of a samples file: two files have two, and a file that grew keeps its own."""
+    place = samples.resolve()
+    stem = re.sub(r"(\.jsonl)?(\.gz|\.xz)?$", "", place.name) or "samples"
+    digest = hashlib.blake2b(os.fsencode(place), digest_size=4).hexdigest()
+    return "-".join(filter(None, (place.parent.name, stem, digest)))

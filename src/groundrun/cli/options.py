@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
+import shutil
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -11,6 +13,7 @@ import click
 import msgspec
 
 from groundrun.engine import Engine
+from groundrun.errors import UsageError
 from groundrun.records import Limits, Rung
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -25,6 +28,19 @@ def read_size(ctx: click.Context | None, param: click.Parameter | None, value: s
     if not found or int(found[1]) == 0:
         raise click.BadParameter(f"{value!r} is not a size such as 64K, 256M or 2G", ctx=ctx, param=param)
     return int(found[1]) * _SIZES[found[2].upper()]
+
+
+def read_seconds(ctx: click.Context | None, param: click.Parameter | None, value: str | None) -> float | None:
+    """The seconds that a text such as 0.5 or 30 stands for. Raises click.BadParameter, also for what is endless or no number."""
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = math.nan
+    if not (seconds > 0 and math.isfinite(seconds)):
+        raise click.BadParameter(f"{value!r} is not a number of seconds greater than 0", ctx=ctx, param=param)
+    return seconds
 
 
 def _show_traceback(ctx: click.Context, param: click.Parameter, value: bool) -> None:
@@ -55,7 +71,6 @@ def engine_options(function: Function) -> Function:
 
 def limit_options(function: Function) -> Function:
     """The limits of one run, None where the default holds; `read_limits` makes the record."""
-    seconds = click.FloatRange(min=0, min_open=True)
     for option in (
         click.option("--processes", type=click.IntRange(min=1), help="Processes and threads together."),
         click.option(
@@ -65,16 +80,19 @@ def limit_options(function: Function) -> Function:
         click.option(
             "--memory", "memory_bytes", callback=read_size, metavar="SIZE", help="Memory on top of the interpreter, such as 256M."
         ),
-        click.option("--wall", "wall_s", type=seconds, metavar="SECONDS", help="Seconds by the clock on the wall."),
-        click.option("--cpu", "cpu_s", type=seconds, metavar="SECONDS", help="Seconds of processor time."),
+        click.option("--wall", "wall_s", callback=read_seconds, metavar="SECONDS", help="Seconds by the clock on the wall."),
+        click.option("--cpu", "cpu_s", callback=read_seconds, metavar="SECONDS", help="Seconds of processor time."),
     ):
         function = option(function)
     return function
 
 
 def read_limits(**given: float | int | None) -> Limits:
-    """The default limits with those that were given."""
-    return msgspec.convert({name: value for name, value in given.items() if value is not None}, Limits)
+    """The default limits with those that were given. Raises UsageError when they can't be limits."""
+    try:
+        return msgspec.convert({name: value for name, value in given.items() if value is not None}, Limits)
+    except (ValueError, msgspec.ValidationError) as error:
+        raise UsageError(f"these limits can't be set: {error}") from None
 
 
 def make_engine(
@@ -87,6 +105,11 @@ def make_engine(
 ) -> Engine:
     """An engine of what the options say."""
     return Engine(workers=workers, isolation=isolation, require=require, python=python, limits=limits)
+
+
+def find_width() -> int:
+    """The columns of the terminal; COLUMNS goes before it, and 80 is taken where there is none."""
+    return shutil.get_terminal_size().columns
 
 
 def print_json(value: object) -> None:

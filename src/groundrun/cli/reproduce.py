@@ -7,16 +7,19 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from groundrun.benchmarks.humaneval import HUMANEVAL
 from groundrun.benchmarks.reproduction import Row, reproduce_humaneval
 from groundrun.cli.options import common_options, engine_options, make_engine, print_json
 from groundrun.cli.progress import Watch
+from groundrun.errors import DatasetMissing, UsageError
 from groundrun.reports.reproduction import render_rows
 
+SYSTEMS = ("humaneval",)
 WIDTH = 160  # a table for people and for logs: cut cells would hide the numbers
 
 
 @click.command("reproduce")
-@click.argument("system", type=click.Choice(["humaneval"]), required=False)
+@click.argument("system", required=False)
 @click.option("--data", type=click.Path(path_type=Path), help="Recorded results, or a folder that holds them; else GROUNDRUN_DATA.")
 @click.option("--dataset", type=click.Path(path_type=Path), help="The benchmark's own file, when it is not found from --data.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Keep the run folders here.")
@@ -36,11 +39,21 @@ def reproduce_verb(
     """Recompute published numbers from recorded model outputs.
 
     Prints what was published, what was measured here, and the difference. SYSTEM is one of the systems that have recorded
-    outputs; all of them without it. The recordings are those that EvalPlus leaves beside a model's samples
+    outputs (humaneval); all of them without it. The recordings are those that EvalPlus leaves beside a model's samples
     (generated_eval_results.json, result.json), of any model. Exit status 1 when a number differs.
     """
+    if system is not None and system not in SYSTEMS:
+        raise UsageError(f"no system {system!r}: known are {', '.join(SYSTEMS)}")
+    for place in (data, dataset):
+        if place is not None and not place.exists():
+            raise UsageError(f"{place} does not exist: name a file or a folder that is there")
     with make_engine(workers=workers, isolation=isolation, require=require, python=python) as engine, Watch("reproduce") as watch:
-        rows: tuple[Row, ...] = reproduce_humaneval(engine, data=data, dataset=dataset, folder=out, progress=watch)
+        try:
+            rows: tuple[Row, ...] = reproduce_humaneval(engine, data=data, dataset=dataset, folder=out, progress=watch)
+        except DatasetMissing:
+            if data is None or dataset is not None:
+                raise
+            raise DatasetMissing(HUMANEVAL.name, HUMANEVAL.address, (str(data), "the folders above it")) from None
     if as_json:
         print_json(rows)
     else:

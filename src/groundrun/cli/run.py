@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
-from groundrun.cli.options import common_options, engine_options, limit_options, make_engine, print_json, read_limits
+from groundrun.cli.options import common_options, engine_options, find_width, limit_options, make_engine, print_json, read_limits
 from groundrun.engine import Job
 from groundrun.errors import BadInput, UsageError
 from groundrun.records import Execution, Outcome, Program
-from groundrun.reports.phrases import make_printable, name_guards
+from groundrun.reports.phrases import make_printable, name_guards, wrap_line
 
 
 @click.command("run", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -92,7 +92,8 @@ def _show(execution: Execution) -> None:
         ended += f" {make_printable(execution.exception.type)}"
     if execution.truncated:
         ended += ", output cut"
-    click.echo(f"{ended}: {cost.cpu_s:.3f} s CPU, {cost.wall_s:.3f} s wall; {name_guards(execution.isolation)}", err=True)
+    line = f"{ended}: {cost.cpu_s:.3f} s CPU, {cost.wall_s:.3f} s wall; {name_guards(execution.isolation)}"
+    click.echo(wrap_line(line, indent=2, width=find_width()) if sys.stderr.isatty() else line, err=True)
 
 
 def _describe(execution: Execution) -> dict[str, object]:

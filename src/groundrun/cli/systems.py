@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from groundrun.cli.catalogue import SYSTEMS
-from groundrun.cli.options import common_options, print_json
+from groundrun.cli.options import common_options, find_width, print_json
+from groundrun.reports.phrases import wrap_line
 
 
 @click.command("systems")
@@ -22,5 +23,5 @@ def systems_verb(as_json: bool) -> int:
         click.echo(f"{system.name} ({system.module})")
         for word, text in (("paper", system.paper), ("reproduces", system.reproduces), ("not covered", system.not_covered)):
             if text:
-                click.echo(f"  {word:<12}{text}")
+                click.echo(wrap_line(f"  {word:<12}{text}", indent=14, width=find_width()))
     return 0

@@ -48,17 +48,18 @@ def _find(pid: int) -> Delegation:
     own = _own_cgroups()
     mounts = _mounted()
     unified = _usable(mounts.get(""), own.get(""))
+    limiting = _find_limiting(mounts.get(""), own.get(""))
     found: dict[str, object] = {}
     if unified and _has(unified, "cpu.stat"):
         found |= {"cpu": unified, "cpu_file": "cpu.stat"}
     elif account := _usable(mounts.get("cpuacct"), own.get("cpuacct")):
         found |= {"cpu": account, "cpu_file": "cpuacct.usage"}
-    if unified and _has(unified, "memory.max"):
-        found |= {"memory": unified, "memory_guard": MemoryGuard.CGROUP2}
+    if limiting and _has(limiting, "memory.max"):
+        found |= {"memory": limiting, "memory_guard": MemoryGuard.CGROUP2}
     elif memory := _usable(mounts.get("memory"), own.get("memory")):
         found |= {"memory": memory, "memory_guard": MemoryGuard.CGROUP1}
-    if unified and _has(unified, "pids.max"):
-        found["pids"] = unified
+    if limiting and _has(limiting, "pids.max"):
+        found["pids"] = limiting
     elif pids := _usable(mounts.get("pids"), own.get("pids")):
         found["pids"] = pids
     for folder in {str(place) for name, place in found.items() if name in ("cpu", "memory", "pids")}:
@@ -102,9 +103,12 @@ def describe_to_warden(delegation: Delegation, number: int) -> list[str]:
         two = delegation.memory_guard is MemoryGuard.CGROUP2
         words += ["--memory-limit", f"{at}/{'memory.max' if two else 'memory.limit_in_bytes'}"]
         words += ["--memory-peak", f"{at}/{'memory.peak' if two else 'memory.max_usage_in_bytes'}"]
+        words += ["--memory-current", f"{at}/{'memory.current' if two else 'memory.usage_in_bytes'}"]
         words += ["--memory-events", f"{at}/{'memory.events' if two else 'memory.oom_control'}"]
         if two:
             words += ["--set", f"{at}/memory.oom.group", "1", "--set", f"{at}/memory.swap.max", "0"]
+        else:
+            words += ["--set", f"{at}/memory.swappiness", "0"]
     if delegation.pids:
         at = f"{delegation.pids}/{name}"
         words += ["--pids-limit", f"{at}/pids.max", "--pids-events", f"{at}/pids.events", "--pids-current", f"{at}/pids.current"]
@@ -168,6 +172,22 @@ def _usable(mount: tuple[str, str] | None, own: str | None) -> str | None:
     except OSError:
         return None
     return str(folder) if os.access(folder / "cgroup.procs", os.W_OK) else None
+
+
+def _find_limiting(mount: tuple[str, str] | None, own: str | None) -> str | None:
+    """The nearest cgroup of version 2, from this process's up, whose new children get the memory controller.
+
+    Rarely its own: a cgroup that holds processes can't hand controllers down.
+    """
+    folder = _folder(mount, own)
+    if folder is None or mount is None:
+        return None
+    for place in (folder, *folder.parents):
+        if os.access(place / "cgroup.procs", os.W_OK) and _has(str(place), "memory.max"):
+            return str(place)
+        if str(place) == mount[0]:
+            break
+    return None
 
 
 def _has(folder: str, name: str) -> bool:

@@ -46,14 +46,19 @@ class Ending:
             if self.kind == "raised":
                 line, errno = said.get("line"), said.get("errno")
                 self.exception = ExceptionInfo(
-                    type=str(said.get("type", ""))[:200],
-                    message=str(said.get("message", ""))[:16_384],
-                    traceback=str(said.get("traceback", ""))[:16_384],
+                    type=_clean(said.get("type", ""))[:200],
+                    message=_clean(said.get("message", ""))[:16_384],
+                    traceback=_clean(said.get("traceback", ""))[:16_384],
                     line=line if type(line) is int else None,
                     errno=errno if type(errno) is int else None,
                 )
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return
+
+
+def _clean(said: object) -> str:
+    """Text that can be written anywhere: lone surrogates become question marks."""
+    return str(said).encode("utf-8", "replace").decode()
 
 
 class Exchange:

@@ -176,6 +176,8 @@ def _missing(rung: Rung, abi: int, delegation: Delegation, why_not_private: str)
         lacks.append("names and sizes of files outside can be seen by stat")
         if why_not_private:
             lacks.append(f"private uid: {why_not_private}")
+            if not delegation.pids:
+                lacks.append("threads: their number is not bounded")
         if abi < 6:
             lacks.append("landlock older than 6: signals and unix sockets are refused by seccomp alone")
     return tuple(lacks)

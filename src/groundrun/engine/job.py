@@ -10,7 +10,13 @@ from groundrun.errors import UsageError
 from groundrun.records import Limits, Program
 
 PROGRAM_GUEST = "groundrun.engine.guest.program"
-MAX_COLLECTED = 256
+GUESTS = (
+    PROGRAM_GUEST,
+    "groundrun.engine.guest.server",
+    "groundrun.judging.guest.grader",
+    "groundrun.judging.guest.shared",
+)
+MAX_COLLECTED, MAX_COLLECTED_BYTES = 256, 262_144
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,8 +44,10 @@ def as_job(what: Program | Job | str) -> Job:
         raise UsageError(f"language {job.program.language!r} is not supported yet: only 'python' is")
     for path in (*job.program.files, *job.collect):
         _check_path(path)
-    if len(job.collect) > MAX_COLLECTED:
+    if len(job.collect) > MAX_COLLECTED or sum(len(path.encode()) + 1 for path in job.collect) > MAX_COLLECTED_BYTES:
         raise UsageError(f"collect names {len(job.collect)} files, at most {MAX_COLLECTED} come back: collect fewer, or an archive")
+    if job.guest not in GUESTS:
+        raise UsageError(f"{job.guest!r} is no guest module: known are {', '.join(GUESTS)}")
     for argument in job.argv:
         if "\0" in argument:
             raise UsageError("argv holds a NUL character, which no program can receive")
@@ -48,5 +56,9 @@ def as_job(what: Program | Job | str) -> Job:
 
 def _check_path(path: str) -> None:
     parts = PurePosixPath(path).parts
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{path!r} is not a path that can be written as UTF-8") from None
     if not parts or path.startswith("/") or ".." in parts or "\0" in path or "\n" in path or len(path) > 1024:
         raise UsageError(f"{path!r} is not a relative path below the working folder")

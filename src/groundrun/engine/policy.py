@@ -90,12 +90,13 @@ def choose_view(interpreter: Interpreter) -> View:
     for folder in sorted(interpreter.folders, key=len):
         if not any(folder == shown or folder.startswith(f"{shown}/") for shown in binds):
             binds[folder] = os.path.realpath(folder)
-    hidden = tuple(f"{folder}/groundrun" for folder in interpreter.packages if os.path.isdir(f"{folder}/groundrun"))
+    hidden = {f"{folder}/groundrun" for folder in interpreter.packages if os.path.isdir(f"{folder}/groundrun")}
+    hidden |= {where + str(_PACKAGE)[len(real) :] for where, real in binds.items() if str(_PACKAGE).startswith(f"{real}/")}
     return View(
         binds=tuple((real, shown) for shown, real in binds.items()),
         links=tuple(links),
         files=((_PASSWD, "/etc/passwd"), (_GROUP, "/etc/group")),
-        hidden=hidden,
+        hidden=tuple(sorted(hidden)),
     )
 
 

@@ -19,7 +19,7 @@ import msgspec
 from groundrun.engine.attempt import Attempt
 from groundrun.engine.job import Job
 from groundrun.engine.lane import Lane
-from groundrun.errors import EngineError
+from groundrun.errors import EngineClosed, EngineError
 from groundrun.records import ExceptionInfo, Execution, Limits, Outcome, Program
 
 MakeLane = Callable[[str], Lane]
@@ -46,15 +46,18 @@ class Run(concurrent.futures.Future[Any]):
         self.jobs = jobs
         self.alone = alone
         self.worker: Worker | None = None
+        self.unwanted = False
 
     def cancel(self) -> bool:
         """Cancel a waiting run, or end a running one. False only when it had finished."""
         if super().cancel():
             return True
-        worker = self.worker
-        if worker is None or self.done():
+        if self.done():
             return False
-        worker.cancel(self)
+        self.unwanted = True  # whoever begins it looks here right afterwards
+        worker = self.worker
+        if worker is not None:
+            worker.cancel(self)
         return True
 
 
@@ -98,7 +101,7 @@ class _Gate:
 class Worker:
     """One thread and its lanes.
 
-    The next run is begun before the results of the last one are put together, so that the lanes don't wait for Python; but only once
+    The next run is begun before the last one's result is handed over, so that the lanes don't wait for whoever waits for it; but only once
     the last one is over: a run taken earlier would wait behind a long one while another worker is idle.
     """
 
@@ -130,7 +133,7 @@ class Worker:
                     run = self._pool.waiting.get()
                     if run is None:
                         return
-                    begun = (run, None) if run.set_running_or_notify_cancel() else None
+                    begun = (run, None) if self._pool.admit(run) else None
                 else:
                     begun = self._carry_out(*begun)
         finally:
@@ -156,9 +159,10 @@ class Worker:
                 attempt = None
                 result = self._insist(run)
             else:
-                following = self._look_ahead()
-                if attempt is not None:
+                if attempt is not None:  # read and closed first: what it holds is charged to the cgroup of the next one
                     result = attempt.gather()
+                    attempt.close()
+                following = self._look_ahead()
         except BaseException as error:
             fault = error
         if attempt is not None:
@@ -193,7 +197,7 @@ class Worker:
         else:
             if run is None:
                 self._pool.waiting.put(None)
-            elif not run.set_running_or_notify_cancel():
+            elif not self._pool.admit(run):
                 run = None
         if run is None or run.alone:
             self._pool.gate.leave()
@@ -203,6 +207,7 @@ class Worker:
         except EngineError:
             self._restart()
         except BaseException as error:
+            self._pool.count(fault=False)
             run.set_exception(error)
             return None
         return run, None
@@ -245,11 +250,19 @@ class Worker:
     def _attempt(self, jobs: tuple[Job, ...], run: Run | None) -> Attempt:
         lanes = [self._lane(name) for name, _ in zip(("program", "grader"), jobs, strict=False)]
         limits = [job.limits or self._pool.limits for job in jobs]
-        attempt = Attempt(jobs, limits, lanes)
+        try:
+            attempt = Attempt(jobs, limits, lanes)
+        except EngineError:
+            raise
+        except BaseException:
+            self._close_lanes()  # one of them may have begun
+            raise
         with self._guard:
             self._current = run
         if run is not None:
             run.worker = self
+            if run.unwanted or self._pool.closing:
+                self.cancel(run)
         return attempt
 
     def _lane(self, name: str) -> Lane:
@@ -276,6 +289,7 @@ class Pool:
 
     def __init__(self, *, workers: int, limits: Limits, make_lane: MakeLane) -> None:
         self.limits, self.make_lane = limits, make_lane
+        self.closing = False
         self.waiting: queue.SimpleQueue[Run | None] = queue.SimpleQueue()
         self.gate = _Gate()
         self._count = threading.Lock()
@@ -285,10 +299,19 @@ class Pool:
             worker.thread.start()
 
     def submit(self, run: Run) -> None:
-        """Queue a run."""
+        """Queue a run. Raises EngineClosed when the pool is closing."""
         with self._count:
+            if self.closing:
+                raise EngineClosed
             self._submitted += 1
-        self.waiting.put(run)
+            self.waiting.put(run)
+
+    def admit(self, run: Run) -> bool:
+        """Whether a run that was waiting is still wanted; it then counts as running."""
+        if run.set_running_or_notify_cancel():
+            return True
+        self.count(fault=False)
+        return False
 
     def count(self, *, fault: bool) -> None:
         """Note that a run ended."""
@@ -313,12 +336,14 @@ class Pool:
 
     def close(self) -> None:
         """Cancel what waits, end what runs, stop the workers and everything they started."""
+        with self._count:
+            self.closing = True
         with contextlib.suppress(queue.Empty):
             while True:
                 run = self.waiting.get_nowait()
                 if run is not None:
                     run.cancel()
-                    run.set_running_or_notify_cancel()
+                    self.admit(run)
         for worker in self._workers:
             worker.cancel()
             self.waiting.put(None)

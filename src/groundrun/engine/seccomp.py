@@ -34,6 +34,8 @@ _BAD_CLONE = 0x7E020080 | 0x0000A000  # CLONE_NEWNS|CGROUP|UTS|IPC|USER|PID|NET,
 _CLONE_THREAD = 0x00010000
 _IOCTLS = (0x5412, 0x541C, 0x8901, 0x8902)  # TIOCSTI, TIOCLINUX; FIOSETOWN, SIOCSPGRP: signals by way of a descriptor
 # F_SETOWN, F_SETSIG, F_SETOWN_EX: the same; F_SETLEASE blocks and F_NOTIFY watches foreign files; F_SETPIPE_SZ: memory nobody owns
+_PLAIN_IOCTLS = (0x541B, 0x5421, 0x5450, 0x5451, 0x5401, 0x5413)  # FIONREAD, FIONBIO, FIONCLEX, FIOCLEX, TCGETS, TIOCGWINSZ
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
 _FCNTLS = (8, 10, 15, 1024, 1026, 1031)
 _BUFFER_OPTIONS = (7, 8, 32, 33)  # SO_SNDBUF, SO_RCVBUF and their FORCE kin, whatever the level: other levels lose little
 _STREAM, _SEQPACKET, _TYPE_MASK = 1, 5, 0xF
@@ -59,6 +61,8 @@ class _Check(Enum):
     STREAM_PAIR = "socketpair that can't be turned to another address"
     IOCTL = "ioctl"
     FCNTL = "fcntl"
+    PLAIN_IOCTL = "ioctl, the few that need nothing of the file"
+    PRCTL = "prctl"
     SOCKET_BUFFERS = "setsockopt, except for larger buffers"
     FIRST_IS_ZERO = "first argument is 0: the caller itself"
     BOTH_ARE_ZERO = "first and second argument are 0: the caller itself"
@@ -77,7 +81,7 @@ _ALWAYS_REFUSED = """
     fanotify_init fanotify_mark iopl ioperm modify_ldt vm86 vm86old uselib ustat sysfs _sysctl personality
     settimeofday clock_settime clock_adjtime adjtimex stime sethostname setdomainname vhangup
     move_pages migrate_pages set_mempolicy_home_node memfd_secret vmsplice listmount statmount
-    lsm_set_self_attr cachestat map_shadow_stack
+    lsm_set_self_attr cachestat map_shadow_stack sync syncfs
 """.split()
 
 _REFUSED_AT_LANDLOCK = """
@@ -100,11 +104,13 @@ _CHECKS = {
     "socketpair": _Check.SOCKETPAIR,
     "ioctl": _Check.IOCTL,
     "fcntl": _Check.FCNTL,
+    "prctl": _Check.PRCTL,
+    "prlimit64": _Check.FIRST_IS_ZERO,
     "open": _Check.OPEN,
     "openat": _Check.OPENAT,
 }
 _CHECKS_AT_LANDLOCK = {
-    "prlimit64": _Check.FIRST_IS_ZERO,
+    "ioctl": _Check.PLAIN_IOCTL,
     "sched_setaffinity": _Check.FIRST_IS_ZERO,
     "setpriority": _Check.BOTH_ARE_ZERO,
     "socketpair": _Check.STREAM_PAIR,
@@ -157,7 +163,7 @@ def build_base(rung: Rung, *, landlock_abi: int, memory_cgroup: bool) -> bytes:
 
 
 def build_tail(rung: Rung, *, may_fork: bool, signals_are_scoped: bool) -> bytes:
-    """What depends on the run; empty when there is nothing to add. SELF_PID stands for the child's pid."""
+    """What depends on the run, or what the child itself needs on its way in; may be empty. SELF_PID stands for the child's pid."""
     _, table = this_machine()
     rules: list[Insn] = []
 
@@ -177,7 +183,9 @@ def build_tail(rung: Rung, *, may_fork: bool, signals_are_scoped: bool) -> bytes
             zero = [Insn(_JEQ, 1, 0, 0)] if name == "kill" and not may_fork else []
             body = [_load(0), *zero, Insn(_JEQ, 0, 1, SELF_PID), allow, refuse]
             on(name, body)
-    if rung is Rung.LANDLOCK:  # every child stays in the group that is killed as one
+    if rung is Rung.LANDLOCK:  # every child stays in the group that is killed as one, and dies when the zygote does
+        refuse, allow = Insn(_RET, 0, 0, _ERRNO | errno.EPERM), Insn(_RET, 0, 0, _ALLOW)
+        on("prctl", [_load(0), *_one_of((_PR_SET_PDEATHSIG,), refuse, allow)])
         for name in ("setsid", "setpgid"):
             on(name, [Insn(_RET, 0, 0, _ERRNO | errno.EPERM)])
     if not rules:
@@ -218,7 +226,8 @@ def _leaf(rule: int | _Check) -> list[Insn]:
         case _Check.CLONE:
             return [_load(0), Insn(_JSET, 0, 1, _BAD_CLONE), refuse, allow]
         case _Check.SOCKET:
-            return [_load(0), *_one_of((_AF_UNIX, _AF_INET, _AF_INET6), allow, no_family)]
+            # not unix: a socket of the host's in a bound folder would answer, whatever the network namespace
+            return [_load(0), *_one_of((_AF_INET, _AF_INET6), allow, no_family)]
         case _Check.SOCKETPAIR:
             return [_load(0), *_one_of((_AF_UNIX,), allow, no_family)]
         case _Check.STREAM_PAIR:
@@ -226,6 +235,10 @@ def _leaf(rule: int | _Check) -> list[Insn]:
             return [_load(0), Insn(_JEQ, 1, 0, _AF_UNIX), no_family, *kind]
         case _Check.IOCTL:
             return [_load(1), *_one_of(_IOCTLS, refuse, allow)]
+        case _Check.PLAIN_IOCTL:
+            return [_load(1), *_one_of(_PLAIN_IOCTLS, allow, Insn(_RET, 0, 0, _ERRNO | errno.ENOTTY))]
+        case _Check.PRCTL:
+            return [_load(0), *_one_of((_PR_SET_DUMPABLE,), refuse, allow)]
         case _Check.FCNTL:
             return [_load(1), *_one_of(_FCNTLS, refuse, allow)]
         case _Check.SOCKET_BUFFERS:

@@ -26,7 +26,7 @@ import msgspec
 from groundrun.engine import seccomp
 from groundrun.engine.cgroups import Delegation, describe_to_warden, name_cgroups
 from groundrun.engine.classification import EndedBy, KernelFacts
-from groundrun.engine.exchange import Exchange
+from groundrun.engine.exchange import Exchange, make_sealed
 from groundrun.engine.interpreter import Interpreter
 from groundrun.engine.job import Job
 from groundrun.engine.policy import SLOT, choose_rules, choose_view, encode_ruleset, guest_roots, program_environment
@@ -48,6 +48,10 @@ _BYTES_PER_INODE = 4096  # a tmpfs of 64 MiB gets 16,384 inodes
 _START_TIMEOUT_S = 60
 _SHARED_PROCESSES = 8  # our own processes that count against the program's uid in the jail: init, zygotes, slots, one still dying
 _STARTED = time.monotonic_ns() % 10**9  # so that a reused pid doesn't meet the folders of its predecessor
+_FIRST_FREE_FD = 4  # in the zygote: standard streams, its control socket, then the cgroups that programs join, then its policy
+_FOREVER_S = 1e9
+_UIDS_EACH = 256  # lanes that one process can have at a time
+_THREADS = 256  # of a program that may not fork
 _DEFAULT_PROCESSES = 64  # see records.Limits
 _serial = itertools.count()
 
@@ -77,27 +81,34 @@ class WardenLane:
         self._ids = itertools.count(1)
         self._current = 0
         self._sending = threading.Lock()
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        host = os.pidfd_open(os.getpid())
         number = next(_serial)
+        self._uid = _uids.take() if setup.private_uid else None
         self._places = (name_folder(number), *name_cgroups(setup.delegation, number))
+        layout = _lay_out(setup, number)
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._process: subprocess.Popen[bytes] | None = None
+        passed = [theirs.fileno()]
         try:
-            with theirs:
-                self._process: subprocess.Popen[bytes] | None = subprocess.Popen(
-                    [str(NATIVE / "warden"), *_arguments(setup, number, control=theirs.fileno(), host=host)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                    cwd="/",
-                    env={},
-                    pass_fds=(theirs.fileno(), host),
-                    start_new_session=True,
-                )
+            passed.append(os.pidfd_open(os.getpid()))
+            passed.append(make_sealed("policy", _tell_zygote(setup, layout)))
+            named = [word for name, fd in zip(("--control", "--host", "--policy"), passed, strict=True) for word in (name, str(fd))]
+            self._process = subprocess.Popen(
+                [str(NATIVE / "warden"), *named, *_arguments(setup, number, layout, self._uid)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd="/",
+                env={},
+                pass_fds=passed,
+                start_new_session=True,
+            )
         except OSError as error:
-            self._socket.close()
+            self.close()
             raise WorkerDied("warden", f"it can't be started: {error}") from error
         finally:
-            os.close(host)
+            theirs.close()
+            for descriptor in passed[1:]:
+                os.close(descriptor)
         try:
             ready = self._receive(_START_TIMEOUT_S)
             if ready.kind != _READY:
@@ -126,8 +137,8 @@ class WardenLane:
             VERSION,
             _RUN,
             self._current,
-            int(limits.cpu_s * 1e9),
-            int(limits.wall_s * 1e9),
+            int(min(limits.cpu_s, _FOREVER_S) * 1e9),
+            int(min(limits.wall_s, _FOREVER_S) * 1e9),
             0,
             limits.memory_bytes,
             limits.memory_bytes + self._baseline,
@@ -135,11 +146,11 @@ class WardenLane:
             disk,
             max(disk // _BYTES_PER_INODE, 64),
             _STACK_BYTES,
-            processes,
+            self._count(processes),
             self._user_processes(processes),
             flags,
             _DESCRIPTORS if self._setup.delegation.memory else _DESCRIPTORS_UNMEASURED,
-            int(limits.cpu_s) + 2,
+            int(min(limits.cpu_s, _FOREVER_S)) + 2,
             0,
             job.guest.encode(),
         )
@@ -188,6 +199,9 @@ class WardenLane:
                 process.kill()
                 process.wait()
             self._remove_remains()
+        if self._uid is not None:
+            _uids.give_back(self._uid)
+            self._uid = None
 
     def abandon(self) -> None:
         """In a forked child: the warden is the parent's."""
@@ -217,13 +231,17 @@ class WardenLane:
         measured = self._setup.rung is Rung.NAMESPACES and delegation.cpu and delegation.pids
         return _DEFAULT_PROCESSES if measured else 1
 
+    def _count(self, processes: int) -> int:
+        """How many tasks may exist: where fork is refused, threads may still be made."""
+        return processes if processes > 1 else _THREADS
+
     def _user_processes(self, processes: int) -> int:
-        """RLIMIT_NPROC, 0 for none: what bounds processes where no cgroup does, exact only for a uid that is the program's alone."""
-        if processes == 1:
-            return 0  # fork is refused by seccomp; threads are not limited by their number
+        """RLIMIT_NPROC, 0 for none: what bounds tasks where no cgroup does, exact only for a uid that is the program's alone."""
+        if self._setup.delegation.pids:
+            return 0
         if self._setup.rung is Rung.NAMESPACES:
-            return 0 if self._setup.delegation.pids else processes + _SHARED_PROCESSES
-        return processes if self._setup.private_uid else 0
+            return self._count(processes) + _SHARED_PROCESSES
+        return self._count(processes) if self._setup.private_uid else 0
 
     def _receive(self, timeout_s: float | None) -> _Reply:
         if timeout_s is not None and not select.select([self._socket], [], [], timeout_s)[0]:
@@ -290,54 +308,94 @@ def name_folder(number: int) -> str:
     return f"{tempfile.gettempdir()}/{FOLDER_PREFIX}{os.getpid()}-{number}-{_STARTED}"
 
 
-def _arguments(setup: Setup, number: int, *, control: int, host: int) -> list[str]:
-    namespaces = setup.rung is Rung.NAMESPACES
-    view = choose_view(setup.interpreter)
-    words = ["--rung", setup.rung.value, "--control", str(control), "--host", str(host)]
-    if setup.private_uid:
-        words += ["--uid", str(private_uid(number))]
-    words += describe_to_warden(setup.delegation, number)
-    roots = guest_roots()
-    if namespaces:
-        places = {name: f"/groundrun/{name}" for name in roots}
-        words += [word for real, where in view.binds for word in ("--bind", real, where)]
-        words += [word for name, folder in roots.items() if os.path.isdir(folder) for word in ("--bind", folder, places[name])]
-        words += ["--bind", str(NATIVE), "/groundrun/native"]
-        words += [word for text, where in view.links for word in ("--symlink", text, where)]
-        words += [word for text, where in view.files for word in ("--file", text, where)]
-        words += [word for folder in view.hidden for word in ("--hide", folder)]
-        work, temporary, library = f"{SLOT}/work", f"{SLOT}/tmp", "/groundrun/native/guest.so"
-        writable: tuple[str, ...] = (os.path.dirname(SLOT),)  # landlock looks past a mount point itself, at what lies above
-    else:
-        places = dict(roots)
-        slots = name_folder(number)
-        words += ["--folder", slots]
-        work, temporary, library = f"{slots}/slot/work", f"{slots}/slot/tmp", str(NATIVE / "guest.so")
-        writable = (work, temporary)
-    rules = choose_rules(setup.rung, view, abi=setup.landlock_abi, writable=writable)
-    scoped = setup.landlock_abi >= 6
+class _Layout(msgspec.Struct, frozen=True, kw_only=True):
+    """Where things lie as the zygote and its children see them."""
+
+    roots: dict[str, str]
+    library: str
+    work: str
+    temporary: str
+    writable: tuple[str, ...]
+
+
+def _lay_out(setup: Setup, number: int) -> _Layout:
+    if setup.rung is Rung.NAMESPACES:
+        return _Layout(
+            roots={name: f"/groundrun/{name}" for name in guest_roots()},
+            library="/groundrun/native/guest.so",
+            work=f"{SLOT}/work",
+            temporary=f"{SLOT}/tmp",
+            writable=(os.path.dirname(SLOT),),  # landlock looks past a mount point itself, at what lies above
+        )
+    slot = f"{name_folder(number)}/slot"
+    return _Layout(
+        roots=guest_roots(),
+        library=str(NATIVE / "guest.so"),
+        work=f"{slot}/work",
+        temporary=f"{slot}/tmp",
+        writable=(f"{slot}/work", f"{slot}/tmp"),
+    )
+
+
+def _tell_zygote(setup: Setup, layout: _Layout) -> bytes:
+    rules = choose_rules(setup.rung, choose_view(setup.interpreter), abi=setup.landlock_abi, writable=layout.writable)
+    scoped, bounded = setup.landlock_abi >= 6, bool(setup.delegation.memory)
     policy = {
-        "namespaces": int(namespaces),
-        "library": library,
-        "roots": places,
+        "namespaces": int(setup.rung is Rung.NAMESPACES),
+        "library": layout.library,
+        "roots": layout.roots,
         "guests": setup.guests,
-        "work": work,
+        "work": layout.work,
         "cgroups": setup.delegation.joined,
         "ruleset": encode_ruleset(setup.rung, abi=setup.landlock_abi).hex(),
         "rules": [(rule.path, rule.access) for rule in rules],
-        "filter": seccomp.build_base(setup.rung, landlock_abi=setup.landlock_abi, memory_cgroup=bool(setup.delegation.memory)).hex(),
+        "filter": seccomp.build_base(setup.rung, landlock_abi=setup.landlock_abi, memory_cgroup=bounded).hex(),
         "tails": [seccomp.build_tail(setup.rung, may_fork=fork, signals_are_scoped=scoped).hex() for fork in (False, True)],
         "self_pid": seccomp.SELF_PID,
     }
-    for name, value in (program_environment(work, temporary) | {"LD_BIND_NOW": "1"}).items():
+    return json.dumps(policy).encode()
+
+
+def _arguments(setup: Setup, number: int, layout: _Layout, uid: int | None) -> list[str]:
+    words = ["--rung", setup.rung.value]
+    if uid is not None:
+        words += ["--uid", str(uid)]
+    words += describe_to_warden(setup.delegation, number)
+    if setup.rung is Rung.NAMESPACES:
+        view = choose_view(setup.interpreter)
+        words += [word for real, where in view.binds for word in ("--bind", real, where)]
+        words += [word for name, folder in guest_roots().items() for word in ("--bind", folder, layout.roots[name])]
+        words += ["--bind", str(NATIVE), os.path.dirname(layout.library)]
+        words += [word for text, where in view.links for word in ("--symlink", text, where)]
+        words += [word for text, where in view.files for word in ("--file", text, where)]
+        words += [word for folder in view.hidden for word in ("--hide", folder)]
+    else:
+        words += ["--folder", name_folder(number)]
+    for name, value in (program_environment(layout.work, layout.temporary) | {"LD_BIND_NOW": "1"}).items():
         words += ["--env", f"{name}={value}"]
-    zygote = f"{places['groundrun.engine.guest']}/zygote.py"
-    return [*words, "--", setup.interpreter.executable, "-s", "-B", zygote, json.dumps(policy)]
+    zygote = f"{layout.roots['groundrun.engine.guest']}/zygote.py"
+    return [*words, "--", setup.interpreter.executable, "-s", "-B", zygote, str(_FIRST_FREE_FD + setup.delegation.joined)]
 
 
-def private_uid(number: int) -> int:
-    """A uid for one lane that nothing else on the host uses: far above real users, distinct for each process and lane of it."""
-    return 1_000_000_000 + os.getpid() % (1 << 22) * 256 + number % 256
+class _Uids:
+    """Uids for lanes that nothing else on the host uses: far above real users, distinct for each process and for each living lane of it."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._used: set[int] = set()
+
+    def take(self) -> int:
+        with self._guard:
+            number = next(number for number in range(_UIDS_EACH) if number not in self._used)
+            self._used.add(number)
+        return 1_000_000_000 + os.getpid() % (1 << 22) * _UIDS_EACH + number
+
+    def give_back(self, uid: int) -> None:
+        with self._guard:
+            self._used.discard((uid - 1_000_000_000) % _UIDS_EACH)
+
+
+_uids = _Uids()
 
 
 def memory_guard(delegation: Delegation) -> MemoryGuard:

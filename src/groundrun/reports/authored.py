@@ -1,7 +1,8 @@
 """The report on authored candidates: was every verdict the one that the candidate was written to get?
 
 A glyph is one candidate: a full circle passed, an empty one did not, and what should have been otherwise is marked. Columns are what
-the candidates were authored to be, so a good report has full circles in the first column and nowhere else.
+the candidates were authored to be, so a good report has full circles in the first column and nowhere else. Where a terminal is
+narrow, headings are cut to two letters and told below.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from groundrun.starter import Candidate, Idea, StarterProblem
 
 GLYPHS = {"passed": "●", "failed": "○", "unexpected": "✗", "masked": "?"}
 ASCII_GLYPHS = {"passed": "+", "failed": "-", "unexpected": "X", "masked": "?"}
+_WIDE = 72
+"""Columns that the table needs with its headings in full."""
 _STYLES = {"passed": "green", "failed": "dim", "unexpected": "bold red", "masked": "bold yellow"}
 
 
@@ -61,13 +64,14 @@ def match_verdicts(problems: Sequence[StarterProblem], verdicts: Iterable[Verdic
     ]
 
 
-def render_authored(judged: Sequence[Judged], *, unicode: bool = True) -> RenderableType:
+def render_authored(judged: Sequence[Judged], *, unicode: bool = True, width: int = _WIDE) -> RenderableType:
     """The table of glyphs, one row a problem, one column an idea, and a line for each verdict that is not as authored."""
     glyphs = GLYPHS if unicode else ASCII_GLYPHS
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    narrow = width < _WIDE
+    table = Table(box=None, pad_edge=False, padding=(0, 1 if narrow else 2, 0, 0))
     table.add_column("problem", no_wrap=True)
     for idea in Idea:
-        table.add_column(idea.value)
+        table.add_column(idea.value[:2] if narrow else idea.value, no_wrap=True)
     rows: dict[str, dict[Idea, Text]] = {}
     for each in judged:
         cell = rows.setdefault(each.problem, {idea: Text() for idea in Idea})[each.candidate.idea]
@@ -76,4 +80,5 @@ def render_authored(judged: Sequence[Judged], *, unicode: bool = True) -> Render
         table.add_row(problem, *(cells[idea] for idea in Idea))
     legend = Text("  ".join(f"{glyphs[state]} {state}" for state in GLYPHS), "dim")
     wrong = [Text(f"not as authored: {each.explain()}", "red") for each in judged if not each.as_authored]
-    return Group(table, legend, *wrong)
+    headings = [Text("  ".join(f"{idea.value[:2]} {idea.value}" for idea in Idea), "dim")] if narrow else []
+    return Group(table, legend, *headings, *wrong)

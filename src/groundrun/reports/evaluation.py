@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from groundrun.benchmarks.runner import Summary
-from groundrun.reports.phrases import make_printable, name_guards, percent
+from groundrun.reports.phrases import count, make_printable, name_guards, percent
 
 _SHOWN = 5
 
@@ -17,13 +17,13 @@ def render_summary(summary: Summary) -> str:
 
 def _lines(summary: Summary) -> Iterator[str]:
     metrics, config = summary.metrics, summary.config
-    counts = f"{metrics.passed} of {metrics.samples} samples of {metrics.tasks} tasks passed"
+    counts = f"{metrics.passed} of {count(metrics.samples, 'sample')} of {count(metrics.tasks, 'task')} passed"
     yield f"{config.benchmark}, {make_printable(config.model)}: {counts}"
     level = f"{100 * metrics.level:.0f} % interval"
     for estimate in metrics.estimates:
         yield f"{estimate.name:<10}{percent(estimate.value):>8}   {level} {percent(estimate.low)} to {percent(estimate.high)}"
     for estimate in metrics.with_unprotected:
-        yield f"{estimate.name:<10}{percent(estimate.value):>8}   with the {metrics.unprotected} passes judged without protection"
+        yield f"{estimate.name:<10}{percent(estimate.value):>8}   counting passes judged without protection: {metrics.unprotected}"
     for left_out in metrics.left_out:
         yield f"note      {left_out}"
     yield "outcomes  " + ", ".join(f"{name} {count}" for name, count in sorted(metrics.outcomes.items(), key=lambda item: -item[1]))
@@ -42,9 +42,10 @@ def _qualifications(summary: Summary) -> Iterator[str]:
         yield f"flaky     {metrics.flaky}: equal programs that ended differently"
     if gold.passed < gold.total:
         failed = (*gold.failed, *gold.masked)
-        yield f"warning   {gold.total - gold.passed} of {gold.total} references did not pass here: {_some(failed)}"
+        yield f"warning   {gold.total - gold.passed} of {count(gold.total, 'reference')} did not pass here: {_some(failed)}"
     if metrics.missing_tasks:
-        yield f"warning   {len(metrics.missing_tasks)} tasks have no sample, so the score is not comparable: {_some(metrics.missing_tasks)}"
+        absent = count(len(metrics.missing_tasks), "task")
+        yield f"warning   {absent} without a sample, so the score is not comparable: {_some(metrics.missing_tasks)}"
     if summary.config.dataset_warning:
         yield f"warning   {make_printable(summary.config.dataset_warning)}"
     if summary.skipped:

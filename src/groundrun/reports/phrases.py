@@ -5,19 +5,20 @@ Pure functions. What a candidate wrote is shown only through `make_printable`: n
 
 from __future__ import annotations
 
+import textwrap
 import unicodedata
 
 from groundrun.records import CpuSource, Isolation, MemoryGuard, Rung
 
 _MEMORY = {
-    MemoryGuard.CGROUP2: "memory held by a cgroup",
-    MemoryGuard.CGROUP1: "memory held by a cgroup (v1)",
-    MemoryGuard.RLIMIT_AS: "memory held per process only",
+    MemoryGuard.CGROUP2: "memory by cgroup",
+    MemoryGuard.CGROUP1: "memory by cgroup v1",
+    MemoryGuard.RLIMIT_AS: "memory per process",
     MemoryGuard.NOTHING: "memory not held",
 }
 _CPU = {
-    CpuSource.CGROUP: "CPU measured by a cgroup",
-    CpuSource.WAIT4: "CPU measured by wait4",
+    CpuSource.CGROUP: "CPU by cgroup",
+    CpuSource.WAIT4: "CPU by wait4",
     CpuSource.NOTHING: "CPU not measured",
 }
 _HIDDEN_CATEGORIES = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
@@ -44,3 +45,13 @@ def _escape(letter: str) -> str:
 def percent(share: float) -> str:
     """A share of 1 as a percentage with one decimal."""
     return f"{100 * share:.1f} %"
+
+
+def count(number: int, noun: str) -> str:
+    """A number with its noun: 1 sample, 2 samples."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def wrap_line(line: str, *, indent: int, width: int) -> str:
+    """The line broken between words to fit `width` columns, each further line indented; a word is never broken."""
+    return textwrap.fill(line, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)

@@ -24,8 +24,10 @@ FIRST_CGROUP = 4
 
 
 def main() -> NoReturn:
-    """Serve until the warden goes. The only argument is the policy as JSON; see engine/warden.py."""
-    policy = json.loads(sys.argv[1])
+    """Serve until the warden goes. The only argument is the descriptor of the policy, JSON; see engine/warden.py."""
+    told = int(sys.argv[1])
+    policy = json.loads(os.pread(told, os.fstat(told).st_size, 0))
+    os.close(told)
     sys.argv[:] = ["groundrun"]
     os.environ.pop("LD_BIND_NOW", None)  # for this process only: what it binds, no child binds again
     library = ctypes.CDLL(policy["library"])

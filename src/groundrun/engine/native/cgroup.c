@@ -52,6 +52,11 @@ void open_guards(const struct policy *policy, struct guards *guards) {
     guards->memory_limit = open_one(policy->memory_limit, O_RDWR);
     /* a peak that can't be reset (version 2 before Linux 6.12) is not the run's, so it is not known */
     guards->memory_peak = policy->memory_peak ? open(policy->memory_peak, O_RDWR | O_CLOEXEC) : -1;
+    if (guards->memory_peak >= 0 && write_fd(guards->memory_peak, "0")) {
+        close(guards->memory_peak);
+        guards->memory_peak = -1;
+    }
+    guards->memory_current = open_one(policy->memory_current, O_RDONLY);
     guards->memory_events = open_one(policy->memory_events, O_RDONLY);
     guards->pids_limit = open_one(policy->pids_limit, O_RDWR);
     guards->pids_events = open_one(policy->pids_events, O_RDONLY);

@@ -176,14 +176,23 @@ void gr_reap(int pid) {
     if (order.flags & TELL_START) notify(NOTICE_STARTED, pid, 0, 0, 0, 0, NULL);
     struct rusage usage;
     int status = 0;
+    memset(&usage, 0, sizeof usage);
     if (!namespaces) {
         /* The whole session is one process group that nothing can leave (tail filter); it dies at once, while its leader, not reaped yet,
          * keeps the number from meaning anything else. */
         siginfo_t ended;
-        while (waitid(P_PID, (id_t)pid, &ended, WEXITED | WNOWAIT) < 0 && errno == EINTR) {}
-        kill(-pid, SIGKILL);
+        int seen;
+        do seen = waitid(P_PID, (id_t)pid, &ended, WEXITED | WNOWAIT);
+        while (seen < 0 && errno == EINTR);
+        if (seen == 0) kill(-pid, SIGKILL);
     }
-    while (wait4(pid, &status, 0, &usage) < 0 && errno == EINTR) {}
+    int reaped;
+    do reaped = wait4(pid, &status, 0, &usage);
+    while (reaped < 0 && errno == EINTR);
+    if (reaped != pid) {
+        notify(NOTICE_FAILED, pid, 0, errno, 0, 1, "waiting for the program");
+        return;
+    }
     while (waitpid(-1, NULL, WNOHANG | __WALL) > 0) {} /* no program can make itself siblings; a slot must not wait for one all the same */
     uint64_t cpu = ((uint64_t)usage.ru_utime.tv_sec + (uint64_t)usage.ru_stime.tv_sec) * 1000000000u +
                    ((uint64_t)usage.ru_utime.tv_usec + (uint64_t)usage.ru_stime.tv_usec) * 1000u;

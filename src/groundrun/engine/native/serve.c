@@ -25,6 +25,7 @@
 #define MILLISECOND 1000000u
 #define DISK_PERIOD (50 * MILLISECOND)
 #define FINEST_LOOK (2 * MILLISECOND)  /* how closely processor time is watched near its limit */
+#define SETTLED (4u << 20)              /* what a standing cgroup holds at rest, generously: kernel memory of its own */
 #define NOTHING_HEARD (60000 * MILLISECOND) /* a zygote that neither starts nor refuses a child for so long is broken */
 
 static const struct policy *policy;
@@ -42,7 +43,7 @@ static long cores = 1;
 /* What is known of the run in progress. */
 struct run {
     struct request request;
-    uint64_t started, cpu_before, cpu_at_end, cpu_of_zygote, deadline, ended;
+    uint64_t started, memory_before, cpu_before, cpu_at_end, cpu_of_zygote, deadline, ended;
     uint32_t ended_by;
     pid_t child;
     int over, wait_status;
@@ -62,7 +63,7 @@ static void give_capabilities(void) {
         if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, kept[i], 0, 0)) _exit(126);
 }
 
-/* Start the zygote with descriptors 3 = its control socket, 4... = the procs files of the cgroups that programs join. */
+/* Start the zygote with descriptors 3 = its control socket, 4... = the procs files of the cgroups that programs join, then its policy. */
 static void start_zygote(void) {
     int ends[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends)) fail("making a socket for the zygote");
@@ -74,12 +75,13 @@ static void start_zygote(void) {
         for (int i = 0; i < guards->joined_count; i++) kept[i] = fcntl(guards->procs[i], F_DUPFD, 64);
         for (int i = guards->joined_count; i < guards->procs_count; i++)
             if (write(guards->procs[i], "0", 1) != 1) _exit(126);
-        int control = fcntl(ends[1], F_DUPFD, 64);
+        int control = fcntl(ends[1], F_DUPFD, 64), told = fcntl(policy->zygote_policy, F_DUPFD, 64);
         dup2(null, 0);
         dup2(null, 1);
         dup2(null, 2);
         dup2(control, 3);
         for (int i = 0; i < guards->joined_count; i++) dup2(kept[i], at++);
+        dup2(told, at++);
         syscall(SYS_close_range, at, ~0u, 0);
         setsid();
         prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
@@ -112,7 +114,7 @@ static void await_zygote(struct reply *ready) {
 /* Rung landlock: nothing of ours may stay, whatever the reason to end. */
 static void remove_everything(void) {
     if (zygote > 0) kill(zygote, SIGKILL);
-    kill_family(0, policy->uid, 1, 0);
+    kill_family(0, 1, 0);
     remove_folder(folder);
     rmdir(policy->folder);
     remove_cgroups();
@@ -184,6 +186,21 @@ static void take_request_while_running(struct run *run) {
             run->request.grace_ns = 1; /* marks that the deadline is a cancellation */
         }
     }
+}
+
+/* What the last run left must not count against the next: its slot goes first, and what is still charged gets a moment to be given back. */
+static uint64_t settle_memory(void) {
+    char text[32];
+    uint64_t used = 0;
+    if (guards->memory_current < 0) return 0;
+    for (int round = 0; round < 200; round++) {
+        if (read_fd(guards->memory_current, text, sizeof text) <= 0) return 0;
+        used = strtoull(text, NULL, 10);
+        if (used <= SETTLED) break;
+        if (dying.init) end_slot(&dying);
+        else usleep(1000);
+    }
+    return used;
 }
 
 static int timeout_ms(uint64_t until) {
@@ -284,7 +301,10 @@ static void answer(struct run *run, uint64_t reaped_cpu) {
         if (used > reply.cpu_ns) reply.cpu_ns = used;
         reply.measured_by_cgroup = 1;
     }
-    if (guards->memory_peak >= 0 && read_fd(guards->memory_peak, text, sizeof text) > 0) reply.memory_peak = strtoull(text, NULL, 10);
+    if (guards->memory_peak >= 0 && read_fd(guards->memory_peak, text, sizeof text) > 0) {
+        uint64_t peak = strtoull(text, NULL, 10);
+        reply.memory_peak = peak > run->memory_before ? peak - run->memory_before : 1;
+    }
     uint64_t oom = count_in(guards->memory_events, "oom_kill"), refusals = count_in(guards->pids_events, "max");
     reply.oom_kills = oom - oom_before;
     reply.process_refusals = refusals - refusals_before;
@@ -315,7 +335,8 @@ static void carry_out(struct run *run, int *fds, int count) {
     if (!policy->namespaces || guards->cpu < 0) order.flags |= TELL_START; /* who needs the child's pid: its CPU clock, or to kill it */
     ready_slot(request);
     set_limit(guards->memory_limit, request->memory, &memory_limit_now);
-    set_limit(guards->pids_limit, (request->flags & MAY_FORK ? request->processes : 1024) + (uint64_t)guards->zygote_in_pids, &pids_limit_now);
+    set_limit(guards->pids_limit, request->processes + (uint64_t)guards->zygote_in_pids, &pids_limit_now);
+    run->memory_before = settle_memory();
     if (guards->memory_peak >= 0) write_fd(guards->memory_peak, "0");
     run->cpu_before = cpu_used(guards);
     run->started = now_ns();
@@ -335,7 +356,7 @@ static void carry_out(struct run *run, int *fds, int count) {
         if (collect || run->ended_by != BY_ITSELF || (may_fork && !is_deserted(guards)))
             reaped = end_slot(&slot); /* no stray may write into what the host reads */
     } else {
-        reaped = kill_family(run->child, policy->uid, may_fork, zygote);
+        reaped = kill_family(run->child, may_fork, zygote);
         if (run->ended_by == BY_ITSELF && measure_folder(folder, request->disk) > request->disk) run->ended_by = BY_DISK;
         if (collect) collect_from_folder(folder, policy->uid, fds[count - 2], fds[count - 1], request->disk);
     }

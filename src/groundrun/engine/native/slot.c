@@ -128,7 +128,7 @@ static int ask(struct slot *slot, struct command command, int *fds, int count) {
 
 int make_slot(struct slot *slot, uint64_t disk, uint64_t inodes) {
     int ends[2], none[MAX_FDS];
-    struct command ready;
+    struct command ready = {0, 0, 0, 0};
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends)) return -1;
     pid_t pid = (pid_t)syscall(SYS_clone, CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | SIGCHLD, 0, 0, 0, 0);
     if (pid == 0) run_init(ends[1], disk, inodes);

@@ -51,6 +51,7 @@ static void parse(int count, char **words) {
         else if (!strcmp(word, "--control")) set_failure_socket(policy.control = atoi(value));
         else if (!strcmp(word, "--host")) policy.host = atoi(value);
         else if (!strcmp(word, "--uid")) policy.uid = (uint32_t)strtoul(value, NULL, 10);
+        else if (!strcmp(word, "--policy")) policy.zygote_policy = atoi(value);
         else if (!strcmp(word, "--folder")) policy.folder = value;
         else if (!strcmp(word, "--hide")) add_mount(MOUNT_HIDE, value, value);
         else if (!strcmp(word, "--cgroup") && policy.cgroup_count < MAX_CGROUPS) {
@@ -60,6 +61,7 @@ static void parse(int count, char **words) {
         else if (!strcmp(word, "--cpu-file")) policy.cpu_file = value;
         else if (!strcmp(word, "--memory-limit")) policy.memory_limit = value;
         else if (!strcmp(word, "--memory-peak")) policy.memory_peak = value;
+        else if (!strcmp(word, "--memory-current")) policy.memory_current = value;
         else if (!strcmp(word, "--memory-events")) policy.memory_events = value;
         else if (!strcmp(word, "--pids-limit")) policy.pids_limit = value;
         else if (!strcmp(word, "--pids-events")) policy.pids_events = value;
@@ -148,8 +150,11 @@ static void guard_jail(void) {
 
 int main(int count, char **words) {
     parse(count, words);
-    for (int number = 1; number < 32; number++)
-        if (number == SIGINT || number == SIGTERM || number == SIGHUP || number == SIGQUIT) signal(number, SIG_DFL);
+    /* Nothing of the host's: an ignored SIGCHLD would lose every exit status, a blocked SIGALRM every alarm of a program. */
+    sigset_t nothing;
+    sigemptyset(&nothing);
+    for (int number = 1; number < NSIG; number++) signal(number, SIG_DFL);
+    sigprocmask(SIG_SETMASK, &nothing, NULL);
     umask(022);
     prctl(PR_SET_NAME, "groundrun-warden", 0, 0, 0);
     write_file("/proc/self/oom_score_adj", "500"); /* when the host runs out of memory, a candidate goes before its user's process */

@@ -27,8 +27,9 @@ struct policy {
     int cgroup_count, joined_count;
     const char *settings[MAX_CGROUPS][2]; /* file and what to write to it, once */
     int setting_count;
-    const char *cpu_file, *memory_limit, *memory_peak, *memory_events, *pids_limit, *pids_events, *pids_current;
-    char **zygote;           /* argument vector of the zygote; the control descriptor is appended */
+    const char *cpu_file, *memory_limit, *memory_peak, *memory_current, *memory_events, *pids_limit, *pids_events, *pids_current;
+    char **zygote;           /* argument vector of the zygote */
+    int zygote_policy;       /* a memfd with what the zygote is told */
     char *environment[64];
     int environment_count;
 };
@@ -36,7 +37,7 @@ struct policy {
 struct guards { /* descriptors of the standing cgroup's files, -1 where it has none */
     int procs[MAX_CGROUPS], procs_count, joined_count;
     int zygote_in_cpu, zygote_in_pids; /* what the zygote itself uses is to be taken off */
-    int cpu, memory_limit, memory_peak, memory_events, pids_limit, pids_events, pids_current;
+    int cpu, memory_limit, memory_peak, memory_current, memory_events, pids_limit, pids_events, pids_current;
 };
 
 struct slot {
@@ -68,7 +69,7 @@ void wipe_folder(const char *path);                                  /* empty bo
 void remove_folder(const char *path);
 uint64_t measure_folder(const char *path, uint64_t enough);
 void collect_from_folder(const char *path, uint32_t uid, int in, int out, uint64_t budget);
-uint64_t kill_family(pid_t child, uint32_t uid, int may_fork, pid_t zygote); /* CPU ns of what was reaped */
+uint64_t kill_family(pid_t child, int may_fork, pid_t zygote);       /* CPU ns of what was reaped */
 /* serve.c: one run after another until the host goes. */
 void serve(const struct policy *policy, struct guards *guards) __attribute__((noreturn));
 
