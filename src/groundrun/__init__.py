@@ -12,23 +12,27 @@ Importing this package imports the standard library and msgspec, nothing else, a
 
 from __future__ import annotations
 
-from groundrun.engine import Engine, Job
-from groundrun.errors import EngineError, GroundrunError, HostRefused, UsageError
-from groundrun.records import (
-    CallTest,
-    CodeTest,
-    Completion,
-    Cost,
-    Execution,
-    Isolation,
-    Limits,
-    Outcome,
-    Problem,
-    Program,
-    Rung,
-    StdioTest,
-    Verdict,
-)
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from groundrun.engine import Engine, Job
+    from groundrun.errors import EngineError, GroundrunError, HostRefused, UsageError
+    from groundrun.records import (
+        CallTest,
+        CodeTest,
+        Completion,
+        Cost,
+        Execution,
+        Isolation,
+        Limits,
+        Outcome,
+        Problem,
+        Program,
+        Rung,
+        StdioTest,
+        Verdict,
+    )
 
 __version__ = "0.1.0"
 
@@ -54,3 +58,15 @@ __all__ = [
     "Verdict",
     "__version__",
 ]
+
+_ROOMS = ("groundrun.records", "groundrun.errors", "groundrun.engine")
+
+
+def __getattr__(name: str) -> object:
+    """A public name, imported when it is first used: so that the command line answers Ctrl-C before it has loaded the engine."""
+    if name in __all__:
+        for room in map(importlib.import_module, _ROOMS):
+            if hasattr(room, name):
+                globals()[name] = getattr(room, name)
+                return globals()[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -49,8 +49,8 @@ class DatasetMissing(UsageError):
     """A benchmark's data is not on this machine."""
 
     def __init__(self, name: str, address: str, looked_in: tuple[str, ...]) -> None:
-        places = ", ".join(looked_in) or "no folder (GROUNDRUN_DATA is not set)"
-        super().__init__(f"the data of {name} was not found in {places}: download {address} and name it with --data or GROUNDRUN_DATA")
+        where = f"is not in {', '.join(looked_in)}" if looked_in else "was not named, and GROUNDRUN_DATA is not set"
+        super().__init__(f"the data of {name} {where}: download {address} and name it with --data or GROUNDRUN_DATA")
 
 
 class ExtraMissing(UsageError):

@@ -282,6 +282,15 @@ def test_samples_that_were_added_are_calibrated_and_judged(tmp_path: Path, engin
     assert read_config(tmp_path).samples == summary.config.samples
 
 
+def test_more_verdicts_than_are_asked_for_settle_nothing(tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four answers are there and three are asked for, but one of those is missing: its problem must be calibrated."""
+    steer(monkeypatch, lambda completion: WorkerDied("worker") if completion.task_id == "T/2" else True)
+    assert runner.evaluate(DATASET, Oracle(), engine, tmp_path, n=2).metrics.masked == 2
+    steer(monkeypatch, lambda completion: True)
+    summary = runner.evaluate(DATASET, Oracle(), engine, tmp_path, n=1)
+    assert (summary.resumed, summary.judged, summary.metrics.masked, summary.metrics.complete) == (4, 1, 0, True)
+
+
 def test_a_file_that_changes_while_it_is_judged_is_bad_input(tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     steer(monkeypatch, lambda completion: True)
     path = tmp_path / "s.jsonl"

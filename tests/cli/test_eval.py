@@ -107,7 +107,7 @@ def test_bad_line_is_named_and_nothing_is_written(tmp_path: Path, capsys: pytest
     assert evaluate(tmp_path, "--skip-bad") == 0
     out, err = capsys.readouterr()
     assert f"s.jsonl:{line}: unknown task_id" in err
-    assert "1 bad samples were left out" in out
+    assert "1 bad sample was left out" in out
 
 
 @pytest.mark.exec

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groundrun.cli.options import read_limits, read_size
+from groundrun.cli.options import read_limits, read_seconds, read_size
+from groundrun.errors import UsageError
 from groundrun.records import Limits
 
 pytestmark = pytest.mark.unit
@@ -19,11 +20,30 @@ def test_size_is_number_times_unit(number: int, unit: tuple[str, int]) -> None:
     assert read_size(None, None, f"{number}{unit[0]}") == number << unit[1]
 
 
-@pytest.mark.parametrize("text", ["", "0", "-1", "1.5G", "10T", "M", "1 G", "\u0661"])
+@pytest.mark.parametrize("text", ["", "0", "-1", "1.5G", "10T", "M", "1 G", "\u0661", "99999999999G", "9" * 5000])
 def test_other_texts_are_no_size(text: str) -> None:
     """Nothing is guessed."""
     with pytest.raises(click.BadParameter, match="is not a size"):
         read_size(None, None, text)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("0.5", 0.5), ("30", 30.0), ("1e-3", 0.001), ("1e9", 1e9)])
+def test_seconds_are_a_number(text: str, seconds: float) -> None:
+    """With or without a fraction."""
+    assert read_seconds(None, None, text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "nan", "inf", "-inf", "1e400", "1e10", "1s"])
+def test_other_texts_are_no_seconds(text: str) -> None:
+    """Neither endless nor undefined ones."""
+    with pytest.raises(click.BadParameter, match="is not a number of seconds"):
+        read_seconds(None, None, text)
+
+
+def test_limits_that_the_record_refuses_are_bad_usage() -> None:
+    """Whatever the options let through."""
+    with pytest.raises(UsageError, match="cpu_s"):
+        read_limits(cpu_s=float("nan"))
 
 
 def test_limits_keep_their_defaults() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+import msgspec
 import pytest
 from rich.console import Console
 
@@ -63,3 +64,18 @@ def test_report_can_be_plain_characters() -> None:
     Console(file=out, width=100, color_system=None).print(render_authored(match_verdicts([PROBLEM], []), unicode=False))
     assert out.getvalue().isascii()
     assert out.getvalue().count("no verdict") == 3
+
+
+def test_narrow_report_keeps_its_columns() -> None:
+    """Headings are two letters, told below; no cell is cut at 50 columns."""
+    titled = msgspec.structs.replace(PROBLEM, title="A title of twenty-six char")
+    judged = match_verdicts([titled], [verdict(True), verdict(False, sample=1, outcome=Outcome.CPU_LIMIT), verdict(False, sample=2)])
+    out = io.StringIO()
+    Console(file=out, width=50, color_system=None).print(render_authored(judged, width=50))
+    assert [line.rstrip() for line in out.getvalue().splitlines()] == [
+        "problem                    ri wr cr en me ch",
+        "A title of twenty-six char ●        ○     ○",
+        "● passed  ○ failed  ✗ unexpected  ? masked",
+        "ri right  wr wrong  cr crash  en endless  me",
+        "memory  ch cheat",
+    ]

@@ -54,11 +54,11 @@ def test_plain_run_is_this_text() -> None:
     lines = summarize(verdicts(True, True, True, True)).splitlines()
     assert lines == [
         r"humaneval 1, m\x1b[2J: 4 of 4 samples of 4 tasks passed",
-        "pass@1     100.0 %   95 % interval 100.0 % to 100.0 %",
-        "note      pass@10 was left out: a task has only 1 samples with an answer",
+        "pass@1     100.0 %   95 % interval 51.0 % to 100.0 %",
+        "note      pass@10 was left out: a task has only 1 sample with an answer",
         "outcomes  ok 4",
         "samples   4 judged now (0 copied from an equal program), 0 from before",
-        "guards    isolation landlock, landlock 2, memory held per process only, CPU measured by wait4",
+        "guards    isolation landlock, landlock 2, memory per process, CPU by wait4",
         "folder    runs/x",
     ]
 
@@ -74,7 +74,7 @@ def test_unprotected_passes_are_a_row_of_their_own() -> None:
     """They don't enter the first row."""
     shown = summarize(verdicts(True, False, protected=False))
     assert "pass@1       0.0 %   95 %" in shown
-    assert "pass@1      50.0 %   with the 1 passes judged without protection" in shown
+    assert "pass@1      50.0 %   counting passes judged without protection: 1" in shown
 
 
 def test_failed_references_and_other_data_are_warnings() -> None:
@@ -89,3 +89,8 @@ def test_long_lists_are_cut() -> None:
     """Five names, and how many more."""
     shown = summarize(verdicts(True), skipped=tuple(f"line {number}" for number in range(7)))
     assert "warning   7 bad samples were left out: line 0, line 1, line 2, line 3, line 4 and 2 more" in shown
+
+
+def test_one_sample_is_singular() -> None:
+    """So is one task."""
+    assert summarize(verdicts(True)).startswith(r"humaneval 1, m\x1b[2J: 1 of 1 sample of 1 task passed")

@@ -28,8 +28,8 @@ from groundrun.starter import load_starter
 def demo_verb(out: Path | None, workers: int | None, isolation: str | None, require: str | None, python: str | None, as_json: bool) -> int:
     """Judge the authored candidates of the starter set, offline.
 
-    Is every verdict the right one? The candidates were written, not sampled from a model: right in different ways, subtly wrong, crashing, endless, hungry, cheating.
-    Exit status 1 when a verdict is not the authored one, 3 when one was masked.
+    Is every verdict the right one? The candidates were written, not sampled from a model: right in different ways, subtly wrong,
+    crashing, endless, hungry, cheating. Exit status 1 when a verdict is not the authored one, 3 when one was masked.
     """
     problems = load_starter()
     folder = out or Path("runs") / f"demo-{datetime.datetime.now():%Y%m%d-%H%M%S-%f}"

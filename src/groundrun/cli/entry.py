@@ -1,7 +1,8 @@
 """Finds the verb, and turns its answer or its error into an exit status.
 
 Exit status: 0 yes; 1 the answer is no; 2 usage, bad input, or a host that can't give what was asked; 3 faults of ours;
-130 interrupted; 141 nobody reads the output any more. Errors are one line on stderr; a traceback is shown only when asked for (`--traceback`, GROUNDRUN_TRACEBACK=1).
+130 interrupted; 141 nobody reads the output any more. Errors are one line on stderr; a traceback is shown only when asked for
+(`--traceback`, GROUNDRUN_TRACEBACK=1).
 """
 
 from __future__ import annotations

@@ -90,7 +90,9 @@ def eval_verb(
     as_json: bool,
     **limits: float | int | None,
 ) -> int:
-    """Judge recorded samples, or a model, on the benchmark BENCH (humaneval, starter).
+    """Judge recorded samples, or a model, on a benchmark.
+
+    BENCH is one of humaneval, starter.
 
     A sample is a line of JSON with task_id and either solution (a whole program) or completion (what follows the prompt). The same
     command again goes on where the run stopped. Exit status 1 when a gate is not met, 3 when a verdict was masked by a fault of

@@ -17,6 +17,9 @@ from groundrun.errors import UsageError
 from groundrun.records import Limits, Rung
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+_MOST_SECONDS = 1e9  # and _MOST_BYTES: far from what a kernel's counters hold
+_MOST_BYTES = 1 << 60
+_MOST_PROCESSES = 1 << 22  # the most that Linux gives numbers to
 _SIZES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
@@ -25,9 +28,10 @@ def read_size(ctx: click.Context | None, param: click.Parameter | None, value: s
     if value is None:
         return None
     found = re.fullmatch(r"([0-9]+)([KMG]?)(?:i?B)?", value, re.IGNORECASE)
-    if not found or int(found[1]) == 0:
+    size = int(found[1][:20]) * _SIZES[found[2].upper()] if found else 0
+    if not 0 < size <= _MOST_BYTES:
         raise click.BadParameter(f"{value!r} is not a size such as 64K, 256M or 2G", ctx=ctx, param=param)
-    return int(found[1]) * _SIZES[found[2].upper()]
+    return size
 
 
 def read_seconds(ctx: click.Context | None, param: click.Parameter | None, value: str | None) -> float | None:
@@ -38,8 +42,8 @@ def read_seconds(ctx: click.Context | None, param: click.Parameter | None, value
         seconds = float(value)
     except ValueError:
         seconds = math.nan
-    if not (seconds > 0 and math.isfinite(seconds)):
-        raise click.BadParameter(f"{value!r} is not a number of seconds greater than 0", ctx=ctx, param=param)
+    if not 0 < seconds <= _MOST_SECONDS:
+        raise click.BadParameter(f"{value!r} is not a number of seconds greater than 0 and at most {_MOST_SECONDS:g}", ctx=ctx, param=param)
     return seconds
 
 
@@ -72,7 +76,7 @@ def engine_options(function: Function) -> Function:
 def limit_options(function: Function) -> Function:
     """The limits of one run, None where the default holds; `read_limits` makes the record."""
     for option in (
-        click.option("--processes", type=click.IntRange(min=1), help="Processes and threads together."),
+        click.option("--processes", type=click.IntRange(1, _MOST_PROCESSES), help="Processes and threads together."),
         click.option(
             "--output", "output_bytes", callback=read_size, metavar="SIZE", help="Bytes on each of stdout and stderr, such as 64K."
         ),

@@ -66,7 +66,8 @@ def prepare_streams() -> None:
     """Give the process three open streams, and let failed writes be told apart."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))
+            descriptor = os.open(os.devnull, os.O_RDWR)  # the lowest that is free: the one that was closed
+            setattr(sys, name, open(descriptor, mode, encoding="utf-8", closefd=False))
     sys.stdout, sys.stderr = wrap_output(sys.stdout), wrap_output(sys.stderr)
 
 

@@ -49,8 +49,12 @@ def _qualifications(summary: Summary) -> Iterator[str]:
     if summary.config.dataset_warning:
         yield f"warning   {make_printable(summary.config.dataset_warning)}"
     if summary.skipped:
-        yield f"warning   {len(summary.skipped)} bad samples were left out: {make_printable(_some(summary.skipped))}"
+        yield f"warning   {_count_bad(len(summary.skipped))} left out: {make_printable(_some(summary.skipped))}"
 
 
 def _some(names: tuple[str, ...]) -> str:
     return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+
+
+def _count_bad(number: int) -> str:
+    return "1 bad sample was" if number == 1 else f"{number} bad samples were"

@@ -19,7 +19,7 @@ _MEMORY = {
 _CPU = {
     CpuSource.CGROUP: "CPU by cgroup",
     CpuSource.WAIT4: "CPU by wait4",
-    CpuSource.NOTHING: "CPU not measured",
+    CpuSource.NOTHING: "CPU unmeasured",
 }
 _HIDDEN_CATEGORIES = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
 
