@@ -45,7 +45,7 @@ def test_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, giv
 
 
 def test_missing_names_the_address_and_the_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(DatasetMissing, match=f"not found in {tmp_path}: download {HUMANEVAL.address}"):
+    with pytest.raises(DatasetMissing, match=f"is not in {tmp_path}: download {HUMANEVAL.address}"):
         load_humaneval(tmp_path)
     monkeypatch.delenv("GROUNDRUN_DATA", raising=False)
     with pytest.raises(DatasetMissing, match="GROUNDRUN_DATA is not set"):
