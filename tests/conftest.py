@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import shutil
+import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,3 +46,20 @@ def each_engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
         except HostRefused as refusal:
             pytest.skip(f"rung {request.param}: {refusal}")
         yield made
+
+
+@pytest.fixture(scope="session")
+def reachable() -> Iterator[str]:
+    """A PYTHONPATH with groundrun and what it needs that any user can read, wherever this checkout lies: copies."""
+    with tempfile.TemporaryDirectory(prefix="reachable-") as place:
+        shutil.copytree(Path(__file__).parents[1] / "src" / "groundrun", f"{place}/groundrun", ignore=shutil.ignore_patterns("__pycache__"))
+        for name in ("msgspec", "click", "rich", "pygments", "markdown_it", "mdurl", "typing_extensions"):
+            found = importlib.util.find_spec(name)
+            if found is not None and found.origin is not None:
+                origin = Path(found.origin)
+                if origin.name == "__init__.py":
+                    shutil.copytree(origin.parent, f"{place}/{name}", ignore=shutil.ignore_patterns("__pycache__"))
+                else:
+                    shutil.copy(origin, place)
+        subprocess.run(["chmod", "-R", "a+rX", place], check=True)
+        yield place

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 pytestmark = [pytest.mark.attack, pytest.mark.exec, pytest.mark.timeout(180)]
@@ -56,11 +55,10 @@ def test_namespaces_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rung", ["namespaces", "landlock"])
-def test_ordinary_user(rung: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_ordinary_user(rung: str, reachable: str) -> None:
     """Without any right of root's, and without cgroups."""
     if os.geteuid() != 0:
         pytest.skip("the tests themselves run as an ordinary user: every other test is this one")
-    libraries = Path(msgspec.__file__).resolve().parents[1]
     folder = Path(f"/tmp/groundrun-nobody-{os.getpid()}-{rung}")
     folder.mkdir(mode=0o700)
     os.chown(folder, NOBODY, NOBODY)
@@ -68,7 +66,7 @@ def test_ordinary_user(rung: str, tmp_path_factory: pytest.TempPathFactory) -> N
         "PATH": os.defpath,
         "HOME": str(folder),
         "TMPDIR": str(folder),
-        "PYTHONPATH": f"{SOURCE}:{libraries}",
+        "PYTHONPATH": reachable,
         "PYTHONDONTWRITEBYTECODE": "1",
     }
 
