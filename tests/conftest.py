@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -15,6 +16,9 @@ from hypothesis import settings
 
 from groundrun.engine import Engine
 from groundrun.errors import HostRefused
+
+# A shell starts background jobs with Ctrl-C ignored, and the programs that the tests interrupt would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("fuzz", max_examples=20_000, deadline=None)
 settings.register_profile("default", deadline=None)
