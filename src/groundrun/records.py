@@ -97,7 +97,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What one run may use. Every limit is for the whole slot, children included, as far as the rung can hold it.
 
     `processes` counts processes and threads together. None leaves the choice to the rung: 64 at `namespaces` where a
-    cgroup bounds and measures all of them, 1 elsewhere (threads still allowed, fork refused): what can't be measured can't be limited.
+    cgroup bounds and measures all of them, 1 elsewhere: fork is refused, because what can't be measured can't be limited, and up to 256
+    threads are allowed (uncounted where `Isolation.missing` says so).
     `output_bytes` is per stream; past it the run counts as `output_limit` and the record keeps the head and the tail.
     `memory_bytes` is what the program may use on top of the interpreter.
     """

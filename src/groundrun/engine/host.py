@@ -23,9 +23,6 @@ from groundrun.errors import EngineError, HostRefused, NativeMissing, RungUnavai
 from groundrun.records import Isolation, Limits, Program, Rung
 
 _MAP_NEEDED = 1_000_000_000 + (1 << 30)
-_ALLOW_NAMESPACES = (
-    "allow user namespaces (sysctl kernel.unprivileged_userns_clone=1; in Docker --security-opt seccomp=unconfined or --privileged)"
-)
 
 
 def count_cores() -> int:

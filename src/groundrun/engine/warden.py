@@ -131,7 +131,7 @@ class WardenLane:
             flags |= _HAS_COLLECT
             descriptors += [exchange.collect_in, exchange.collect_out]
         self._current = next(self._ids)
-        self._may_fork, self._cpu_s = may_fork, limits.cpu_s
+        self._may_fork = may_fork
         disk = -(-limits.disk_bytes // 4096) * 4096
         request = _REQUEST.pack(
             VERSION,

@@ -22,8 +22,8 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -32,9 +32,6 @@
 #include "io.h"
 #include "wire.h"
 
-#ifndef CLOSE_RANGE_CLOEXEC
-#define CLOSE_RANGE_CLOEXEC 4u
-#endif
 #define SYS_LANDLOCK_CREATE 444
 #define SYS_LANDLOCK_ADD 445
 #define SYS_LANDLOCK_RESTRICT 446
