@@ -230,7 +230,41 @@ class StdioTest(msgspec.Struct, frozen=True, tag="stdio"):
     name: str = "stdio"
 
 
-Test = CodeTest | CallTest | StdioTest
+class DifferentialTest(msgspec.Struct, frozen=True, tag="differential"):
+    """Many calls, each of which must give what the problem's reference gives for the same arguments.
+
+    `inputs` is a Python expression giving a list of argument tuples; it and the reference are evaluated once, in jails of their own.
+    Two values agree when they are `==`, or, where `tolerance` is above 0 or the expected value is a float or a flat sequence of
+    floats (then 1e-6), when they are of one type and shape and close: |got - expected| <= tolerance + 1e-7 * |expected|.
+    `oracle`, if set, is source that defines `oracle(arguments, got, expected) -> bool` and may call `agree(got, expected)`, the rule above;
+    the arguments are a pristine copy. An input may take max(`least_s`, `factor` x the reference's time), all together at most `most_s`
+    and a second: on the processor's clock, or with `compat="evalplus"` on the wall's, where the first failure ends the test.
+    """
+
+    inputs: str
+    tolerance: float = 0.0
+    oracle: str | None = None
+    least_s: float = 4.0
+    factor: float = 4.0
+    most_s: float = 60.0
+    compat: str = ""
+    name: str = "differential"
+
+
+class FileTest(msgspec.Struct, frozen=True, tag="file"):
+    """A test file as people write them: `style` is `unittest` or `pytest`. It imports the candidate as `module`.
+
+    Each of its test functions, methods and parameter sets is a test of its own in `TestVerdict.inputs`; all must pass. The style
+    `pytest` needs that package in the interpreter that programs run under.
+    """
+
+    source: str
+    style: str = "unittest"
+    module: str = "solution"
+    name: str = "tests"
+
+
+Test = CodeTest | CallTest | StdioTest | DifferentialTest | FileTest
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
@@ -278,13 +312,17 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TestVerdict(msgspec.Struct, frozen=True, kw_only=True):
-    """One test of a verdict. `passed` is None when it was not reached."""
+    """One test of a verdict. `passed` is None when it was not reached.
+
+    `inputs` says how each input of a differential test, or each function of a test file, did: `+` passed, `-` failed, `.` not reached.
+    """
 
     __test__ = False  # the name is the field's word, not a pytest class
 
     name: str
     passed: bool | None
     hidden: bool = True
+    inputs: str = ""
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):

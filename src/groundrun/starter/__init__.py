@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from groundrun.starter.catalogue import Candidate, Idea, StarterProblem, load_starter
+from groundrun.starter.catalogue import Candidate, Idea, Kind, StarterProblem, load_starter
 
-__all__ = ["Candidate", "Idea", "StarterProblem", "load_starter"]
+__all__ = ["Candidate", "Idea", "Kind", "StarterProblem", "load_starter"]

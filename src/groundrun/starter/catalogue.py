@@ -25,8 +25,18 @@ class Idea(StrEnum):
     WRONG = "wrong"
     CRASH = "crash"
     ENDLESS = "endless"
+    SLOW = "slow"
     MEMORY = "memory"
     CHEAT = "cheat"
+
+
+class Kind(StrEnum):
+    """What a problem asks for: a function, a class whose objects stay behind as handles, a program with text in and out, several files."""
+
+    FUNCTION = "function"
+    CLASS = "class"
+    STDIO = "stdio"
+    FILES = "files"
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -40,11 +50,13 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class StarterProblem(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A problem and its candidates, in the order of the file."""
+    """A problem and its candidates, in the order of the file. `files` are texts that lie beside every program of the problem."""
 
     title: str
+    kind: Kind
     problem: Problem
     candidates: tuple[Candidate, ...]
+    files: dict[str, str] = {}
 
     def completions(self) -> list[Completion]:
         """The candidates as completions: sample n is candidate n."""
@@ -58,4 +70,9 @@ def load_starter() -> tuple[StarterProblem, ...]:
     """All problems of the starter set, in the order of their names."""
     folder = files("groundrun.starter").joinpath("problems")
     names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".toml"))
-    return tuple(msgspec.toml.decode(folder.joinpath(name).read_bytes(), type=StarterProblem) for name in names)
+    return tuple(_with_files(msgspec.toml.decode(folder.joinpath(name).read_bytes(), type=StarterProblem)) for name in names)
+
+
+def _with_files(starter: StarterProblem) -> StarterProblem:
+    files = {path: text.encode() for path, text in starter.files.items()}
+    return msgspec.structs.replace(starter, problem=msgspec.structs.replace(starter.problem, files=files))
