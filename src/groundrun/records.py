@@ -233,7 +233,8 @@ class StdioTest(msgspec.Struct, frozen=True, tag="stdio"):
 class DifferentialTest(msgspec.Struct, frozen=True, tag="differential"):
     """Many calls, each of which must give what the problem's reference gives for the same arguments.
 
-    `inputs` is a Python expression giving a list of argument tuples; it and the reference are evaluated once, in jails of their own.
+    `inputs` is a Python expression giving a list of argument tuples, with `inf` and `nan` as names; it and the reference are evaluated
+    once, in a jail of their own.
     Two values agree when they are `==`, or, where `tolerance` is above 0 or the expected value is a float or a flat sequence of
     floats (then 1e-6), when they are of one type and shape and close: |got - expected| <= tolerance + 1e-7 * |expected|.
     `oracle`, if set, is source that defines `oracle(arguments, got, expected) -> bool` and may call `agree(got, expected)`, the rule above;
@@ -314,7 +315,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 class TestVerdict(msgspec.Struct, frozen=True, kw_only=True):
     """One test of a verdict. `passed` is None when it was not reached.
 
-    `inputs` says how each input of a differential test, or each function of a test file, did: `+` passed, `-` failed, `.` not reached.
+    `inputs` says how each input of a differential test, or each function of a test file, did: `+` passed, `-` failed, `.` not reached,
+    `x` left out because the reference's own result is too large to cross.
     """
 
     __test__ = False  # the name is the field's word, not a pytest class

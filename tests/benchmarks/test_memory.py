@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from groundrun.benchmarks.memory import VerdictMemory
+from groundrun.benchmarks.memory import VerdictMemory, unite
 from groundrun.records import Outcome, Verdict
 
 pytestmark = pytest.mark.unit
@@ -49,3 +49,30 @@ def test_forgetting_costs_runs_not_answers() -> None:
         memory.learn("x", msgspec.structs.replace(PASSED, sample=sample))
     memory.learn("y", PASSED)
     assert memory.recall("T", "x", 2) is None
+
+
+def test_runs_that_agree_are_one_verdict() -> None:
+    again = msgspec.structs.replace(PASSED, reason="in other words")
+    assert unite([PASSED, again]) == PASSED
+    assert unite([FAILED]) == FAILED
+
+
+@pytest.mark.parametrize("order", [(PASSED, FAILED, PASSED), (FAILED, PASSED, PASSED), (PASSED, PASSED, FAILED)])
+def test_runs_that_disagree_are_flaky_and_fail(order: tuple[Verdict, ...]) -> None:
+    united = unite(order)
+    assert (united.passed, united.flaky, united.outcome) == (False, True, Outcome.RAISED)
+    assert united.reason.startswith("flaky: 2 of 3 runs passed; ")
+
+
+def test_two_ways_to_fail_are_flaky_too() -> None:
+    slow = msgspec.structs.replace(FAILED, outcome=Outcome.CPU_LIMIT)
+    assert unite([slow, FAILED]) == msgspec.structs.replace(slow, flaky=True, reason="flaky: 0 of 2 runs passed; ")
+
+
+def test_repeated_runs_are_copied_at_once_unless_they_disagreed() -> None:
+    memory = VerdictMemory()
+    memory.learn("x", PASSED, runs=3)
+    assert memory.recall("T", "x", 1) == msgspec.structs.replace(PASSED, sample=1)
+    memory.learn("y", unite([PASSED, FAILED]), runs=2)
+    assert memory.recall("T", "y", 1) is None
+    assert memory.learn("y", msgspec.structs.replace(PASSED, sample=1), runs=2).flaky

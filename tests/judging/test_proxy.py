@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from groundrun.engine.guest.decoding import decode
 from groundrun.engine.guest.transport import encode, receive_frame, send_frame
-from groundrun.judging.guest.proxy import MAX_HANDLES, NOT_PLAIN, Candidate, EntryPoint, Refused
+from groundrun.judging.guest.handles import NOT_PLAIN, EntryPoint
+from groundrun.judging.guest.proxy import MAX_HANDLES, Candidate, Refused
 
 pytestmark = pytest.mark.unit
 
@@ -42,7 +43,7 @@ def _meet(reply: Reply, use: Callable[[Candidate, EntryPoint], Any], **settings:
     candidate = Candidate(ours.fileno(), name="f", **settings)
     result: Any = None
     try:
-        result = use(candidate, EntryPoint(candidate))
+        result = use(candidate, EntryPoint(candidate, None))
     except (Refused, Exception) as error:
         result = error
     finally:

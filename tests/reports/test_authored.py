@@ -8,16 +8,16 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from groundrun.records import Outcome, Problem, Verdict
-from groundrun.reports.authored import Judged, match_verdicts, render_authored
-from groundrun.starter import Candidate, Idea, StarterProblem
+from groundrun.records import Completion, Outcome, Problem, Verdict
+from groundrun.reports.authored import Judged, label_candidates, match_verdicts, render_authored
+from groundrun.starter import Candidate, Idea, Kind, StarterProblem
 
 pytestmark = pytest.mark.unit
 
 RIGHT = Candidate(label="good", idea=Idea.RIGHT, passes=True, source="")
 ENDLESS = Candidate(label="turning", idea=Idea.ENDLESS, passes=False, source="", outcome=Outcome.CPU_LIMIT)
 CHEAT = Candidate(label="sly", idea=Idea.CHEAT, passes=False, source="")
-PROBLEM = StarterProblem(title="Sum", problem=Problem(task_id="t", prompt=""), candidates=(RIGHT, ENDLESS, CHEAT))
+PROBLEM = StarterProblem(title="Sum", kind=Kind.FUNCTION, problem=Problem(task_id="t", prompt=""), candidates=(RIGHT, ENDLESS, CHEAT))
 
 
 def verdict(passed: bool | None, *, sample: int = 0, outcome: Outcome = Outcome.OK) -> Verdict:
@@ -79,3 +79,10 @@ def test_narrow_report_keeps_its_columns() -> None:
         "ri right  wr wrong  cr crash  en endless  me",
         "memory  ch cheat",
     ]
+
+
+def test_only_the_sets_own_candidates_get_their_names() -> None:
+    """An answer of a model under the same number is not taken for one."""
+    own, other = (Completion(task_id="t", text=text, sample=1) for text in ("", "something else"))
+    assert label_candidates([PROBLEM], [own]) == {("t", 1): "endless: turning"}
+    assert label_candidates([PROBLEM], [other]) == {}

@@ -30,6 +30,7 @@ class Family(StrEnum):
     LEAK = "leak"
     RESOURCES = "resources"
     OUTPUT = "output"
+    PAGE = "page"
 
 
 class Ruling(StrEnum):
@@ -125,16 +126,20 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SuiteResult(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole suite's answer, as `groundrun attack --json` prints it: pairs are (how many, of how many)."""
+    """The whole suite's answer, as `groundrun attack --json` prints it: pairs are (how many, of how many).
+
+    `not_run` says of each attack that could not be tried on this host why: it is in no count.
+    """
 
     contained: tuple[int, int]
     bounded: tuple[int, int]
     fooled: tuple[int, int]
     attacks: tuple[Result, ...]
+    not_run: tuple[str, ...] = ()
 
 
-def add_up(results: Iterable[Result]) -> SuiteResult:
+def add_up(results: Iterable[Result], not_run: Iterable[str] = ()) -> SuiteResult:
     """Count the verdicts."""
     attacks = tuple(results)
     counts = [(sum(each.verdict is ruling for each in attacks), len(attacks)) for ruling in Ruling]
-    return SuiteResult(contained=counts[0], bounded=counts[1], fooled=counts[2], attacks=attacks)
+    return SuiteResult(contained=counts[0], bounded=counts[1], fooled=counts[2], attacks=attacks, not_run=tuple(not_run))

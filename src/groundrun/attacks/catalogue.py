@@ -8,6 +8,7 @@ from groundrun.attacks import disk, files, kernel, leaks, lifetimes, network, ou
 from groundrun.attacks.attack import Attack, Cheat
 from groundrun.attacks.bombs import BOMBS
 from groundrun.attacks.cheats import CHEATS
+from groundrun.attacks.pages import PAGE_ATTACKS, PageAttack
 
 _PROGRAMS = (
     *files.ATTACKS,
@@ -22,8 +23,8 @@ _PROGRAMS = (
 )
 
 
-def list_attacks() -> tuple[Attack | Cheat, ...]:
-    """All attacks that make sense on this machine: cheats on the judge first, then programs against the engine."""
+def list_attacks() -> tuple[Attack | Cheat | PageAttack, ...]:
+    """All attacks that make sense on this machine: cheats on the judge first, then programs against the engine, then against readers."""
     machine = os.uname().machine
     programs = tuple(attack for attack in _PROGRAMS if attack.machine in ("", machine))
-    return (*CHEATS, *BOMBS, *programs)
+    return (*CHEATS, *BOMBS, *programs, *PAGE_ATTACKS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from groundrun.attacks.attack import Cheat
-from groundrun.attacks.puzzles import BALANCED, BIGGER_HALF, GROWN, ORDERED, STRICT
+from groundrun.attacks.puzzles import BALANCED, BIGGER_HALF, FILED, GROWN, ORDERED, STRICT
 from groundrun.records import Problem
 
 _STATUS = ("the verdict is what the grader says, not an exit status",)
@@ -234,4 +234,41 @@ ARGUMENTS = (
     ),
 )
 
-CHEATS = (*EXITS, *EQUALS, *LOOKING, *RAISING, *ARGUMENTS)
+_NUMBER = "def strict_number(text):\n"
+TEST_FILES = (
+    _cheat(
+        "skip_a_test_file",
+        "Skip every test of a test file.",
+        _INERT,
+        f"import unittest\n{_NUMBER}    raise unittest.SkipTest('no')\n",
+        FILED,
+    ),
+    _cheat("end_a_test_file", "End the run of a test file.", _STATUS, f"import os\n{_NUMBER}    os._exit(0)\n", FILED),
+    _cheat(
+        "report_of_a_test_file",
+        "Print what unittest prints when all tests pass, at the end too.",
+        _STATUS,
+        "import atexit, os\nsaid = b'Ran 3 tests in 0.000s\\n\\nOK\\n'\natexit.register(os.write, 2, said)\n"
+        f"{_NUMBER}    os.write(2, said)\n",
+        FILED,
+    ),
+    _cheat(
+        "patch_unittest",
+        "Replace the assertions of unittest, and running tests altogether.",
+        _APART,
+        "import unittest\nunittest.TestCase.assertEqual = unittest.TestCase.run = lambda *a, **k: None\n"
+        f"unittest.TestCase.assertTrue = unittest.TestCase.assertRaises = unittest.TestCase.run\n{_NUMBER}    return 12\n",
+        FILED,
+    ),
+    _cheat(
+        "names_for_import_all",
+        "Define the builtins, the frameworks and the hooks that a test file would use, for its 'import *'.",
+        ("'import *' gives only what the reference defines",),
+        "def all(results):\n    return True\ndef load_tests(*about):\n    return []\nclass unittest:\n    class TestCase:\n        pass\n"
+        "__all__ = ['all', 'load_tests', 'unittest', 'strict_number']\n"
+        f"{_NUMBER}    if text == 'x1':\n        raise ValueError\n    return 12\n",
+        FILED,
+    ),
+)
+
+CHEATS = (*EXITS, *EQUALS, *LOOKING, *RAISING, *ARGUMENTS, *TEST_FILES)

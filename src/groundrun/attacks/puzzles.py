@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from groundrun.records import CallTest, CodeTest, Limits, Problem
+from groundrun.records import CallTest, CodeTest, FileTest, Limits, Problem
 
 _LIMITS = Limits(cpu_s=0.6, wall_s=1.0, memory_bytes=256 << 20)
 
@@ -70,6 +70,21 @@ BALANCED = Problem(
     hidden=(
         CodeTest(source="assert balanced('(())')\nassert not balanced(')(')\nassert balanced('') is True\n"),
         CallTest(arguments="('(()',)", expected="False"),
+    ),
+    limits=_LIMITS,
+)
+
+FILED = Problem(
+    task_id="attacks/filed",
+    prompt='def strict_number(text):\n    """The number that a text of digits stands for. Raises ValueError for any other text."""\n',
+    reference=STRICT.reference,
+    hidden=(
+        FileTest(
+            "import unittest\nfrom solution import *\n\nclass TestNumber(unittest.TestCase):\n"
+            "    def test_digits(self):\n        self.assertEqual(strict_number('12'), 12)\n"
+            "    def test_length(self):\n        self.assertTrue(all(len(str(strict_number(text))) == len(text) for text in ('1', '20')))\n"
+            "    def test_letters(self):\n        self.assertRaises(ValueError, strict_number, 'x1')\n"
+        ),
     ),
     limits=_LIMITS,
 )

@@ -16,10 +16,11 @@ import msgspec
 
 from groundrun.attacks.attack import SMALL, Aftermath, Attack, Cheat, Family, Result, Ruling, SuiteResult, add_up
 from groundrun.attacks.catalogue import list_attacks
+from groundrun.attacks.pages import PageAttack, run_page_attack
 from groundrun.attacks.prelude import PRELUDE
 from groundrun.attacks.scene import Scene, watch
 from groundrun.engine import Engine, Job
-from groundrun.errors import EngineError, UsageError
+from groundrun.errors import EngineError, ExtraMissing, UsageError
 from groundrun.judging import Calibration, calibrate, judge
 from groundrun.records import Execution, Isolation, Program, Rung, Verdict
 
@@ -31,21 +32,36 @@ Progress = Callable[[Result], None]
 def run_suite(engine: Engine, *, only: Iterable[str] = (), progress: Progress | None = None) -> SuiteResult:
     """Run the attacks with the names or families `only`, or all of them, one after another. The engine should have one worker.
 
-    Raises UsageError for an unknown name.
+    An attack that needs a library which is not installed is not run, and said so. Raises UsageError for an unknown name, ExtraMissing
+    when nothing else was chosen.
     """
     chosen = choose(only)
-    results = []
+    results: list[Result] = []
+    missing: dict[str, ExtraMissing] = {}
     with Scene() as scene:
         calibrations: dict[str, Calibration] = {}
         for each in chosen:
-            result = run_cheat(engine, each, calibrations) if isinstance(each, Cheat) else run_attack(engine, each, scene)
+            try:
+                result = run_any(engine, each, scene, calibrations)
+            except ExtraMissing as error:
+                missing[each.name] = error
+                continue
             results.append(result)
             if progress is not None:
                 progress(result)
-    return add_up(results)
+    if missing and not results:
+        raise next(iter(missing.values()))
+    return add_up(results, (f"{name}: {error}" for name, error in missing.items()))
 
 
-def choose(only: Iterable[str]) -> tuple[Attack | Cheat, ...]:
+def run_any(engine: Engine, attack: Attack | Cheat | PageAttack, scene: Scene, calibrations: dict[str, Calibration]) -> Result:
+    """Run one attack of whichever kind. Raises ExtraMissing where its library is not installed."""
+    if isinstance(attack, PageAttack):
+        return run_page_attack(engine, attack)
+    return run_cheat(engine, attack, calibrations) if isinstance(attack, Cheat) else run_attack(engine, attack, scene)
+
+
+def choose(only: Iterable[str]) -> tuple[Attack | Cheat | PageAttack, ...]:
     """The attacks with these names or of these families; all when none is named. Raises UsageError for an unknown name."""
     wanted, every = set(only), list_attacks()
     known = {each.name for each in every} | {family.value for family in Family}

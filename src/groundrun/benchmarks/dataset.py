@@ -23,7 +23,10 @@ from groundrun.records import Problem
 
 
 class Benchmark(msgspec.Struct, frozen=True, kw_only=True):
-    """What a benchmark is called and where its data are. `sha256` is of the official file's uncompressed text."""
+    """What a benchmark is called and where its data are. `sha256` is of the official file's uncompressed text.
+
+    `subsets` are names of tests that have a score of their own beside the headline, which counts all tests of a task.
+    """
 
     name: str
     version: str
@@ -32,6 +35,7 @@ class Benchmark(msgspec.Struct, frozen=True, kw_only=True):
     folder: str
     files: tuple[str, ...]
     sha256: str
+    subsets: tuple[str, ...] = ()
 
 
 class Dataset(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,12 +7,16 @@ Promises: an answer is copied only after two separate runs of the same program a
 nondeterministic: every further sample runs by itself and is marked `flaky`. Our faults and wall limits are never copied.
 Memory is flat: the `CAPACITY` most recently seen programs are remembered, which only costs runs, never answers.
 Does not promise to notice a program that fails once in a thousand runs.
+
+`unite` makes one verdict of several runs of a program. By our choice a program whose runs disagree solves a problem only if every
+run did; it is marked `flaky` either way. A wall limit is an answer like any other there, so a host that is too busy can mark a program.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Sequence
 
 import msgspec
 
@@ -41,19 +45,33 @@ class VerdictMemory:
             return None
         return msgspec.structs.replace(entry.verdict, sample=sample)
 
-    def learn(self, source: str, verdict: Verdict) -> Verdict:
-        """Remember a verdict that a run gave; the same verdict, marked `flaky` when an equal program was answered otherwise."""
+    def learn(self, source: str, verdict: Verdict, *, runs: int = 1) -> Verdict:
+        """Remember a verdict that so many runs gave; the same verdict, marked `flaky` when an equal program was answered otherwise."""
         if verdict.passed is None or verdict.outcome is Outcome.WALL_LIMIT:
             return verdict
         key = _key(verdict.task_id, source)
-        entry = self._entries.setdefault(key, _Entry(verdict))
+        entry = self._entries.setdefault(key, _Entry(verdict, confirmed=runs > 1, flaky=verdict.flaky))
         self._entries.move_to_end(key)
         if len(self._entries) > self._capacity:
             self._entries.popitem(last=False)
         if entry.verdict is not verdict:
-            entry.flaky |= (entry.verdict.passed, entry.verdict.outcome) != (verdict.passed, verdict.outcome)
+            entry.flaky |= verdict.flaky or _answer(entry.verdict) != _answer(verdict)
             entry.confirmed = True
         return msgspec.structs.replace(verdict, flaky=True) if entry.flaky else verdict
+
+
+def unite(verdicts: Sequence[Verdict]) -> Verdict:
+    """One verdict of one or more runs of a program that all have an answer: the first that did not pass, else the first."""
+    telling = next((each for each in verdicts if not each.passed), verdicts[0])
+    if len({_answer(each) for each in verdicts}) == 1:
+        return telling
+    passed = sum(each.passed is True for each in verdicts)
+    reason = f"flaky: {passed} of {len(verdicts)} runs passed; {telling.reason}"
+    return msgspec.structs.replace(telling, flaky=True, reason=reason)
+
+
+def _answer(verdict: Verdict) -> tuple[bool | None, Outcome]:
+    return verdict.passed, verdict.outcome
 
 
 def _key(task_id: str, source: str) -> bytes:

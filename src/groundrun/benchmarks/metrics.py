@@ -66,12 +66,21 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
         return f"pass@{self.k}"
 
 
+class Subset(msgspec.Struct, frozen=True, kw_only=True):
+    """Scores that count only the tests called `name`; protected passes only, as in the headline."""
+
+    name: str
+    passed: int
+    estimates: tuple[Estimate, ...]
+
+
 class Metrics(msgspec.Struct, frozen=True, kw_only=True):
     """The scores of a run. Shares and values are between 0 and 1.
 
     `estimates` counts protected passes only; `with_unprotected` counts all passes and is empty when there are no others.
     `missing_tasks` have no sample at all, `masked_tasks` none that has an answer: neither is in a mean, so a score over
-    fewer tasks than the benchmark has is not comparable, and `complete` is then False.
+    fewer tasks than the benchmark has is not comparable, and `complete` is then False. `subsets` are the benchmark's
+    (`Benchmark.subsets`): of HumanEval+ `base`, whose score is HumanEval's.
     """
 
     tasks: int
@@ -79,6 +88,7 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
     passed: int
     estimates: tuple[Estimate, ...]
     with_unprotected: tuple[Estimate, ...] = ()
+    subsets: tuple[Subset, ...] = ()
     unprotected: int = 0
     masked: int = 0
     masked_share: float = 0.0
@@ -137,15 +147,19 @@ def measure(
     verdicts: Iterable[Verdict],
     *,
     task_ids: Iterable[str] = (),
+    subsets: Sequence[str] = (),
     ks: Sequence[int] = (1, 10, 100),
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Metrics:
-    """The metrics of a stream of verdicts. `task_ids` are the benchmark's, so that those without a sample are named."""
+    """The metrics of a stream of verdicts. `task_ids` and `subsets` are the benchmark's; tasks without a sample are named."""
     tallies: dict[str, Tally] = {}
+    partial: dict[str, dict[str, Tally]] = {name: {} for name in subsets}
     outcomes: Counter[str] = Counter()
     for verdict in verdicts:
         tallies.setdefault(verdict.task_id, Tally(task_id=verdict.task_id)).add(verdict)
+        for name, counted in partial.items():
+            counted.setdefault(verdict.task_id, Tally(task_id=verdict.task_id)).add(_narrow(verdict, name))
         outcomes["masked" if verdict.passed is None else verdict.outcome.value] += 1
     scored = [tally for tally in tallies.values() if tally.scored]
     fewest = min((tally.scored for tally in scored), default=0)
@@ -159,6 +173,9 @@ def measure(
         passed=sum(tally.passed for tally in scored),
         estimates=tuple(_estimate(scored, k, seed, resamples) for k in kept),
         with_unprotected=tuple(_estimate(scored, k, seed, resamples, unprotected=True) for k in kept) if unprotected else (),
+        subsets=tuple(
+            _subset(name, [each for each in counted.values() if each.scored], kept, seed, resamples) for name, counted in partial.items()
+        ),
         unprotected=unprotected,
         masked=masked,
         masked_share=masked / samples if samples else 0.0,
@@ -169,6 +186,22 @@ def measure(
         left_out=tuple(f"pass@{k} was left out: a task has {only}" for k in ks if k not in kept),
         resamples=resamples,
         seed=seed,
+    )
+
+
+def _narrow(verdict: Verdict, name: str) -> Verdict:
+    """The verdict, had there been only the tests of that name."""
+    if verdict.passed is None:
+        return verdict
+    found = [test.passed for test in verdict.tests if test.name == name]
+    return msgspec.structs.replace(verdict, passed=bool(found) and all(each is True for each in found))
+
+
+def _subset(name: str, scored: Sequence[Tally], ks: Sequence[int], seed: int, resamples: int) -> Subset:
+    return Subset(
+        name=name,
+        passed=sum(tally.passed for tally in scored),
+        estimates=tuple(_estimate(scored, k, seed, resamples) for k in ks),
     )
 
 

@@ -6,7 +6,8 @@ time, then measure. One asyncio loop does all of it, so that every write is made
 Promises: memory doesn't grow with the number of samples beyond their keys; a sample with an answer is never judged again; our
 faults (`EngineError`) are tried once more, then masked, and judged anew when the run is gone on with; Ctrl-C (or cancelling
 `aevaluate`) ends what runs, keeps every verdict that was reached, and leaves a folder to go on with.
-A copied verdict (equal program, see `memory`) carries the cost of the run that it copies.
+A copied verdict (equal program, see `memory`) carries the cost of the run that it copies. With `repeat` each program is run so often
+before it is decided, and before anything is copied; a fault of ours in any of these runs masks the sample, and never makes it flaky.
 
 Does not promise an order of the verdicts, and prints nothing: whoever watches gives a `Progress`.
 """
@@ -16,8 +17,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import functools
-import os
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -26,9 +26,10 @@ import msgspec
 
 from groundrun.benchmarks.dataset import Dataset
 from groundrun.benchmarks.inventory import Inventory, Key
-from groundrun.benchmarks.memory import VerdictMemory
+from groundrun.benchmarks.memory import VerdictMemory, unite
 from groundrun.benchmarks.metrics import Metrics, measure
 from groundrun.benchmarks.samples import SampleSet
+from groundrun.benchmarks.sources import Source, describe_source, make_program, name_model, take_inventory
 from groundrun.benchmarks.store import (
     Gold,
     RunConfig,
@@ -42,10 +43,9 @@ from groundrun.benchmarks.store import (
 from groundrun.engine import Engine
 from groundrun.errors import BadInput, EngineError, UsageError
 from groundrun.judging import JUDGE_VERSION, Calibration, acalibrate, ajudge
-from groundrun.models import Model, extract
+from groundrun.models import FiniteModel, Model
 from groundrun.records import Completion, Limits, Problem, Verdict
 
-Source = Model | SampleSet | Sequence[Completion]
 _Result = TypeVar("_Result")
 
 
@@ -73,6 +73,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     judged: int
     resumed: int
     copied: int
+    flaky_tasks: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
 
 
@@ -88,12 +89,14 @@ def evaluate(
     seed: int = 0,
     model: str = "",
     compat: str = "",
+    repeat: int = 1,
     progress: Progress | None = None,
 ) -> Summary:
     """Judge what `source` has, or what a model answers, in `folder`; go on where an earlier call stopped.
 
     n: samples a problem; a model gives 1 without it, recorded samples all there are. limits: for every problem, None for the
     engine's. model: the name to show for recorded samples. compat: the name of a published mode that `limits` stand for.
+    repeat: runs of each program; where they disagree the verdict is `flaky`, and a pass only if all of them passed.
     Raises UsageError and kin (`BadInput`, `ResumeRefused`, `RunLocked`), `StorageFailed`, HostRefused, KeyboardInterrupt.
     """
     try:
@@ -103,7 +106,20 @@ def evaluate(
     else:
         raise UsageError("evaluate() was called where an event loop runs already: use 'await aevaluate(...)' there")
     return asyncio.run(
-        aevaluate(dataset, source, engine, folder, n=n, ks=ks, limits=limits, seed=seed, model=model, compat=compat, progress=progress)
+        aevaluate(
+            dataset,
+            source,
+            engine,
+            folder,
+            n=n,
+            ks=ks,
+            limits=limits,
+            seed=seed,
+            model=model,
+            compat=compat,
+            repeat=repeat,
+            progress=progress,
+        )
     )
 
 
@@ -119,12 +135,15 @@ async def aevaluate(
     seed: int = 0,
     model: str = "",
     compat: str = "",
+    repeat: int = 1,
     progress: Progress | None = None,
 ) -> Summary:
     """`evaluate` for asyncio; cancelling it leaves a folder to go on with."""
     if n is not None and n < 1:
         raise UsageError(f"n must be at least 1, not {n}")
-    inventory = None if isinstance(source, Model) else _take_inventory(dataset, source, n)
+    if repeat < 1:
+        raise UsageError(f"repeat must be at least 1, not {repeat}")
+    inventory = None if isinstance(source, Model) else take_inventory(dataset, source, n)
     config = RunConfig(
         benchmark=f"{dataset.benchmark.name} {dataset.benchmark.version}",
         dataset_sha256=dataset.sha256,
@@ -132,19 +151,23 @@ async def aevaluate(
         limits=limits or engine.limits,
         judge=JUDGE_VERSION,
         isolation=await asyncio.to_thread(lambda: engine.isolation),
-        source=f"model:{source.name}" if isinstance(source, Model) else "samples",
-        model=model or _name_source(source),
+        source=describe_source(source),
+        model=model or name_model(source),
         python=await asyncio.to_thread(_ask_interpreter, engine),
         seed=seed,
         compat=compat,
+        repeat=repeat,
         samples=None if inventory is None else inventory.origin,
         versions={"groundrun": version("groundrun")},
         started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
     with RunFolder(folder, config, inventory) as store:
-        run = _Evaluation(dataset, source, engine, store, inventory, n=n, limits=limits, progress=progress)
+        run = _Evaluation(dataset, source, engine, store, inventory, n=n, limits=limits, repeat=repeat, progress=progress)
         await run.judge_all()
-        metrics = measure(read_verdicts(folder), task_ids=run.problems, ks=ks, seed=seed)
+        flaky: dict[str, None] = {}
+        metrics = measure(
+            _note_flaky(read_verdicts(folder), flaky), task_ids=run.problems, subsets=dataset.benchmark.subsets, ks=ks, seed=seed
+        )
         store.write_metrics(RunMetrics(metrics=metrics, gold=run.gold, rules=dict(store.rules)))
         return Summary(
             folder=str(folder),
@@ -155,6 +178,7 @@ async def aevaluate(
             judged=run.judged,
             resumed=run.resumed,
             copied=run.copied,
+            flaky_tasks=tuple(flaky),
             skipped=tuple(str(error) for error in source.bad) if isinstance(source, SampleSet) else (),
         )
 
@@ -172,6 +196,7 @@ class _Evaluation:
         *,
         n: int | None,
         limits: Limits | None,
+        repeat: int,
         progress: Progress | None,
     ) -> None:
         self.problems = {
@@ -181,6 +206,7 @@ class _Evaluation:
         self.judged = self.copied = 0
         self.resumed = len(store.judged)
         self._source, self._engine, self._store, self._n, self._progress = source, engine, store, n, progress
+        self._repeat = repeat
         self._calibrations: dict[str, Calibration] = {}
         self._memory = VerdictMemory()
         self._inventory = inventory
@@ -200,7 +226,7 @@ class _Evaluation:
         """Every sample that is to have an answer."""
         if self._inventory is not None:
             return self._inventory.programs
-        return [(task_id, sample) for task_id in self.problems for sample in range(self._n or 1)]
+        return [(problem.task_id, sample) for problem in self.problems.values() for sample in range(self._count(problem))]
 
     async def _calibrate_all(self, task_ids: list[str], *, settled: bool) -> None:
         if settled:
@@ -230,20 +256,26 @@ class _Evaluation:
             masked=tuple(sorted(masked)),
         )
 
+    def _count(self, problem: Problem) -> int:
+        """How many samples of a problem a model is asked for."""
+        wanted = self._n or 1
+        return self._source.available(problem, wanted) if isinstance(self._source, FiniteModel) else wanted
+
     def _requests(self) -> Iterator[StoredCompletion | tuple[Problem, int]]:
         """What to judge, one at a time: completions that exist, and for a model also those still to be asked for."""
         if not isinstance(self._source, Model):
             for completion in self._source:
                 if self._n is None or completion.sample < self._n:
-                    stored_form = _as_stored(completion, self.problems)
+                    stored_form = make_program(completion, self.problems)
                     if self._inventory:
                         self._inventory.refuse_change(stored_form)
                     yield stored_form
             return
         stored = set(self._store.completions)
-        yield from (completion for completion in read_completions(self._store.path) if completion.sample < (self._n or 1))
+        counts = {problem.task_id: self._count(problem) for problem in self.problems.values()}
+        yield from (completion for completion in read_completions(self._store.path) if completion.sample < counts[completion.task_id])
         for problem in self.problems.values():
-            yield from ((problem, sample) for sample in range(self._n or 1) if (problem.task_id, sample) not in stored)
+            yield from ((problem, sample) for sample in range(counts[problem.task_id]) if (problem.task_id, sample) not in stored)
 
     async def _work(self, requests: Iterator[StoredCompletion | tuple[Problem, int]]) -> None:
         for request in requests:
@@ -265,7 +297,7 @@ class _Evaluation:
         if (answer.task_id, answer.sample) != (problem.task_id, sample):
             asked = f"asked for sample {sample} of {problem.task_id}"
             raise BadInput(self._source.name, f"{asked}, it answered sample {answer.sample} of {answer.task_id}")
-        return _as_stored(answer, self.problems)
+        return make_program(answer, self.problems)
 
     async def _decide(self, completion: StoredCompletion) -> Verdict:
         source = completion.solution or ""
@@ -278,10 +310,10 @@ class _Evaluation:
         if calibration is None:
             return self._mask(completion, False, "the reference solution could not be run")
         try:
-            verdict = await _twice(lambda: ajudge(self._engine, problem, completion, calibration))
+            verdicts = [await _twice(lambda: ajudge(self._engine, problem, completion, calibration)) for _ in range(self._repeat)]
         except EngineError as error:
             return self._mask(completion, calibration.protected, str(error))
-        return self._memory.learn(source, verdict)
+        return self._memory.learn(source, unite(verdicts), runs=self._repeat)
 
     def _mask(self, completion: Completion, protected: bool, why: str) -> Verdict:
         return Verdict(
@@ -294,40 +326,11 @@ class _Evaluation:
         )
 
 
-def _take_inventory(dataset: Dataset, source: SampleSet | Sequence[Completion], n: int | None) -> Inventory:
-    """The samples that count, read once before anything is started."""
-    problems = {problem.task_id: problem for problem in dataset.problems}
-    inventory = Inventory(_text(os.fspath(source.path)) if isinstance(source, SampleSet) else "completions given by the caller")
-    for completion in source:
-        if completion.task_id not in problems:
-            raise BadInput(completion.task_id, "this task is not in the benchmark")
-        if n is None or completion.sample < n:
-            inventory.add(_as_stored(completion, problems))
-    return inventory
-
-
-def _as_stored(completion: Completion, problems: Mapping[str, Problem]) -> StoredCompletion:
-    if isinstance(completion, StoredCompletion) and completion.solution is not None:
-        return completion
-    problem = problems[completion.task_id]
-    solution, rule = completion.solution, "solution"
-    if solution is None:
-        extraction = extract(completion.text, prompt=problem.prompt, entry_point=problem.entry_point)
-        solution, rule = extraction.source, extraction.rule.value
-    return StoredCompletion(
-        task_id=completion.task_id, text=completion.text, solution=solution, sample=completion.sample, model=completion.model, rule=rule
-    )
-
-
-def _name_source(source: Source) -> str:
-    if isinstance(source, Model):
-        return source.name
-    return _text(source.path.name) if isinstance(source, SampleSet) else "samples"
-
-
-def _text(path: str) -> str:
-    """A path as text that JSON can hold, also where its bytes are no UTF-8."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+def _note_flaky(verdicts: Iterable[Verdict], noted: dict[str, None]) -> Iterator[Verdict]:
+    for verdict in verdicts:
+        if verdict.flaky:
+            noted[verdict.task_id] = None
+        yield verdict
 
 
 async def _twice(attempt: Callable[[], Awaitable[_Result]]) -> _Result:

@@ -4,6 +4,7 @@
     completions.jsonl  one line a completion, with the program made of it and the rule that made it
     verdicts.jsonl     one line a verdict; exactly one line for each (task, sample)
     metrics.json       the scores; replaced as a whole at the end of each complete pass
+    report.html        the page that `groundrun.reports` makes of the others; replaced as a whole, never read
     lock               held with flock while a process writes; the kernel frees it when that process dies
 
 Promises: a record is one write of one whole line, so a line that `add_verdict` returned from survives the death of this process
@@ -38,14 +39,16 @@ from groundrun.records import Completion, Isolation, Limits, Verdict
 SCHEMA = 1
 SYNC_EVERY = 256
 RUN, COMPLETIONS, VERDICTS, METRICS, LOCK = "run.json", "completions.jsonl", "verdicts.jsonl", "metrics.json", "lock"
+REPORT = "report.html"
 
 
 class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What a run was asked. A run goes on only when the fields in `FIXED`, and the rung, are the same again, and `samples` fit.
 
-    `source` is `samples` or `model:NAME`; `model` is what reports call it; `samples` says which
-    (`Inventory.refuse_other` has the rule). `dataset_warning` says how the data differ from the
-    official file. `compat` names a published harness's wall limits where they were asked for.
+    `source` is `samples`, `model:NAME`, or `run:NAME` for the completions of an earlier run; `model` is what reports call it;
+    `samples` says which (`Inventory.refuse_other` has the rule). `dataset_warning` says how the data differ from the
+    official file. `compat` names a published harness's wall limits where they were asked for. `repeat` is how often each
+    program was run.
     """
 
     benchmark: str
@@ -58,6 +61,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     python: str
     seed: int = 0
     compat: str = ""
+    repeat: int = 1
     samples: SampleOrigin | None = None
     dataset_warning: str = ""
     versions: dict[str, str] = {}
@@ -65,7 +69,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     schema: int = SCHEMA
 
 
-FIXED = ("schema", "benchmark", "dataset_sha256", "limits", "judge", "source", "python", "compat")
+FIXED = ("schema", "benchmark", "dataset_sha256", "limits", "judge", "source", "python", "compat", "repeat")
 
 
 class StoredCompletion(Completion, frozen=True, kw_only=True):
@@ -240,7 +244,7 @@ class RunFolder:
 
 def _refuse_foreign(path: Path) -> None:
     names = set(os.listdir(path))
-    foreign = names - {RUN, COMPLETIONS, VERDICTS, METRICS, LOCK, f".{RUN}.new"}
+    foreign = names - {RUN, COMPLETIONS, VERDICTS, METRICS, REPORT, LOCK, f".{RUN}.new"}
     if foreign and RUN not in names:
         raise UsageError(f"{path} is not a run folder and has {min(foreign)!r} in it: name a new or empty folder with --out")
 
@@ -256,7 +260,9 @@ def refuse_change(path: Path, stored: RunConfig, now: RunConfig) -> None:
 
 
 def read_config(path: Path) -> RunConfig:
-    """The configuration of a run folder. Raises `BadInput`."""
+    """The configuration of a run folder. Raises `BadInput`, also for what is no run folder."""
+    if not (path / RUN).is_file():
+        raise BadInput(str(path), f"this is no run folder: it has no {RUN}", hint="name a folder that groundrun eval or judge made")
     return _read_json(path / RUN, RunConfig)
 
 

@@ -8,10 +8,10 @@ from rich.console import Console
 
 from groundrun.attacks import Result, Ruling, list_attacks, run_suite
 from groundrun.attacks.suite import choose
+from groundrun.attacks.table import render_attacks
 from groundrun.cli.options import common_options, find_width, print_json
 from groundrun.engine import Engine
 from groundrun.records import Rung
-from groundrun.reports.attacks import render_attacks
 from groundrun.reports.phrases import make_printable, wrap_line
 
 

@@ -24,6 +24,27 @@ SYSTEMS = (
         not_covered="sampling from a live model; HumanEval+'s extra inputs",
     ),
     System(
+        name="MBPP",
+        module="groundrun.benchmarks.mbpp",
+        paper="Austin et al. 2021, Program Synthesis with Large Language Models, arXiv 2108.07732",
+        reproduces="references 974/974 and, of the sanitized file, 427/427; 4 and 3 of them need one shared process (groundrun eval mbpp)",
+        not_covered="sampling from a live model; the challenge tests unless load_mbpp(challenge=True); MBPP+'s extra inputs",
+    ),
+    System(
+        name="Mutation operators",
+        module="groundrun.models.mutations",
+        paper="Offutt et al. 1996, An experimental determination of sufficient mutant operators; Jia and Harman 2011, TSE 37(5)",
+        reproduces="",
+        not_covered="absolute value insertion, exchange of variables, mutants with more than one change",
+    ),
+    System(
+        name="Trivial compiler equivalence",
+        module="groundrun.models.mutant",
+        paper="Papadakis et al. 2015, Trivial Compiler Equivalence, ICSE",
+        reproduces="",
+        not_covered="equivalent mutants that compile to other code: survivors are listed to be looked at",
+    ),
+    System(
         name="pass@k",
         module="groundrun.benchmarks.metrics",
         paper="Chen et al. 2021, Evaluating Large Language Models Trained on Code, arXiv 2107.03374, section 2.1",

@@ -13,12 +13,13 @@ import sys
 import traceback
 
 import click
+from click.shell_completion import CompletionItem
 
 from groundrun import __version__
 from groundrun.cli.start import INTERRUPTED, READER_GONE, ReaderGone
 from groundrun.errors import GroundrunError
 
-VERBS = ("attack", "bench", "demo", "doctor", "eval", "reproduce", "run", "systems")
+VERBS = ("attack", "bench", "check", "compare", "completion", "demo", "doctor", "eval", "judge", "report", "reproduce", "run", "systems")
 OUR_FAULT = 3
 
 
@@ -35,6 +36,11 @@ class Verbs(click.Group):
             return None
         command: click.Command = getattr(importlib.import_module(f"groundrun.cli.{cmd_name}"), f"{cmd_name}_verb")
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Verbs and options that go on as typed; no verb is imported for it."""
+        verbs = [CompletionItem(name) for name in self.list_commands(ctx) if name.startswith(incomplete)]
+        return verbs + click.Command.shell_complete(self, ctx, incomplete)
 
 
 @click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

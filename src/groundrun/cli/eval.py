@@ -8,67 +8,38 @@ import re
 from pathlib import Path
 
 import click
-import msgspec
 
-from groundrun.benchmarks.metrics import Metrics
-from groundrun.benchmarks.runner import Source, Summary, evaluate
+from groundrun.benchmarks.dataset import Dataset
+from groundrun.benchmarks.mutation import MutationScore, measure_mutation
+from groundrun.benchmarks.runner import Summary, evaluate
 from groundrun.benchmarks.samples import SampleSet
-from groundrun.cli.datasets import LOADERS
+from groundrun.benchmarks.store import read_completions, read_verdicts
+from groundrun.cli.datasets import LOADERS, load_benchmark
+from groundrun.cli.gates import Gate, GateResult, check_gate, choose_ks, find_status, score_options
 from groundrun.cli.options import common_options, engine_options, limit_options, make_engine, print_json, read_limits
 from groundrun.cli.progress import Watch
+from groundrun.cli.report import leave_page
 from groundrun.errors import UsageError
-from groundrun.models import Oracle
+from groundrun.models import Mutant, Oracle
 from groundrun.reports.evaluation import render_summary
+from groundrun.reports.mutation import render_mutation
+from groundrun.reports.phrases import make_printable
 
 INTERRUPTED = 130
-OUR_FAULT = 3
-
-
-class Gate(msgspec.Struct, frozen=True, kw_only=True):
-    """A demand on a score: `pass@1>=0.8`, `pass@10>50%`."""
-
-    text: str
-    k: int
-    strict: bool
-    least: float
-
-    def meets(self, value: float) -> bool:
-        """Whether a score is enough."""
-        return value > self.least if self.strict else value >= self.least
-
-
-class GateResult(msgspec.Struct, frozen=True, kw_only=True):
-    """A gate and what came of it. `why` says what stood in the way when it is not met."""
-
-    gate: str
-    met: bool
-    value: float | None = None
-    why: str = ""
-
-
-def read_gates(ctx: click.Context | None, param: click.Parameter | None, texts: tuple[str, ...]) -> tuple[Gate, ...]:
-    """Read gates such as `pass@1>=0.8` or `pass@1>=80%`. Raises click.BadParameter, before anything runs."""
-    gates = []
-    for text in texts:
-        found = re.fullmatch(r"\s*pass@([1-9][0-9]*)\s*(>=|>)\s*([0-9]+(?:\.[0-9]+)?)\s*(%?)\s*", text)
-        least = float(found[3]) / (100 if found[4] else 1) if found else 0.0
-        if not found or least > 1:
-            raise click.BadParameter(f"{text!r} is not a gate such as 'pass@1>=0.8' or 'pass@1>=80%'", ctx=ctx, param=param)
-        gates.append(Gate(text=text.strip(), k=int(found[1]), strict=found[2] == ">", least=least))
-    return tuple(gates)
 
 
 @click.command("eval")
 @click.argument("benchmark", metavar="BENCH", type=click.Choice(sorted(LOADERS)))
 @click.option("--samples", type=click.Path(path_type=Path), help="Recorded samples: .jsonl, .jsonl.gz, .jsonl.xz, or a folder.")
-@click.option("--model", type=click.Choice(["oracle"]), help="Who answers: oracle gives every reference solution.")
+@click.option("--model", type=click.Choice(["mutant", "oracle"]), help="Who answers: oracle with references, mutant with changed ones.")
 @click.option("--data", type=click.Path(path_type=Path), help="The benchmark's file or a folder with it; else GROUNDRUN_DATA.")
+@click.option("--dataset-version", "version", help="Of humaneval_plus or mbpp_plus, such as v0.1.0; by default the newest that is found.")
+@click.option("--compat", type=click.Choice(["evalplus"]), help="Limits on the wall's clock, as EvalPlus has them.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Run folder; below runs/ by default.")
-@click.option("--n", type=click.IntRange(min=1), help="Samples of each problem; all that are recorded by default.")
-@click.option("--k", "ks", type=click.IntRange(min=1), multiple=True, help="A k of pass@k, again for more; 1, 10 and 100 by default.")
+@click.option("--n", type=click.IntRange(min=1), help="Samples of each problem; all that are recorded, or 1 of a model, by default.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Orders the mutants, and draws the intervals.")
 @click.option("--skip-bad", is_flag=True, help="Name samples that can't be read, leave them out, and go on.")
-@click.option("--gate", "gates", callback=read_gates, multiple=True, help="Demand a score, such as 'pass@1>=0.8'; again for more.")
-@click.option("--allow-unprotected", is_flag=True, help="Let gates count passes judged without protection.")
+@score_options
 @limit_options
 @engine_options
 @common_options
@@ -77,10 +48,14 @@ def eval_verb(
     samples: Path | None,
     model: str | None,
     data: Path | None,
+    version: str | None,
+    compat: str | None,
     out: Path | None,
     n: int | None,
+    seed: int,
     ks: tuple[int, ...],
     skip_bad: bool,
+    repeat: int,
     gates: tuple[Gate, ...],
     allow_unprotected: bool,
     workers: int | None,
@@ -92,58 +67,66 @@ def eval_verb(
 ) -> int:
     """Judge recorded samples, or a model, on a benchmark.
 
-    BENCH is one of humaneval, starter.
+    BENCH is one of humaneval, humaneval_plus, mbpp, mbpp_plus, mbpp_sanitized, mbpp_test, starter.
 
     A sample is a line of JSON with task_id and either solution (a whole program) or completion (what follows the prompt). The same
     command again goes on where the run stopped. Exit status 1 when a gate is not met, 3 when a verdict was masked by a fault of
     ours.
     """
     if (samples is None) == (model is None):
-        raise UsageError("name either --samples FILE or --model oracle")
-    dataset = LOADERS[benchmark](data)
-    source: Source = Oracle() if samples is None else SampleSet(samples, dataset.problems, skip_bad=skip_bad)
+        raise UsageError("name either --samples FILE or --model NAME")
+    dataset = load_benchmark(benchmark, data, version=version, compat=compat or "")
+    source: SampleSet | Mutant | Oracle
+    if samples is not None:
+        source = SampleSet(samples, dataset.problems, skip_bad=skip_bad)
+    else:
+        source = Mutant(seed) if model == "mutant" else Oracle()
     if isinstance(source, SampleSet):
         for error in source.bad:
             click.echo(f"warning: {error}", err=True)
-    folder = out or Path("runs") / f"{benchmark}-{_label(samples) if samples else model}"
-    fewest = min(source.tasks.values()) if isinstance(source, SampleSet) else n or 1
-    wanted = sorted({*(ks or [k for k in (1, 10, 100) if k <= fewest]), *(gate.k for gate in gates)})
+    setting = "-".join(filter(None, (benchmark, version, compat)))
+    folder = out or Path("runs") / f"{setting}-{_label(source.path) if isinstance(source, SampleSet) else source.name}"
+    fewest = min(source.tasks.values()) if isinstance(source, SampleSet) else 1 if isinstance(source, Mutant) else n or 1
+    wanted = choose_ks(ks, gates, fewest=fewest)
     given = read_limits(**limits) if any(value is not None for value in limits.values()) else None
     try:
         with make_engine(workers=workers, isolation=isolation, require=require, python=python) as engine, Watch(benchmark) as watch:
-            summary = evaluate(dataset, source, engine, folder, n=n, ks=wanted, limits=given, progress=watch)
+            summary = evaluate(
+                dataset, source, engine, folder, n=n, ks=wanted, limits=given, seed=seed, compat=compat or "", repeat=repeat, progress=watch
+            )
     except KeyboardInterrupt:
         click.echo(f"interrupted: the same command again goes on from {folder}", err=True)
         return INTERRUPTED
     results = [check_gate(gate, summary.metrics, allow_unprotected=allow_unprotected) for gate in gates]
+    mutation = _score_mutants(summary, dataset, n or 1) if isinstance(source, Mutant) else None
+    page = leave_page(folder, dataset.problems)
     if as_json:
-        print_json({"summary": summary, "gates": results})
+        print_json({"summary": summary, "gates": results} | ({"mutation": mutation} if mutation else {}))
     else:
-        _show(summary, results)
-    if summary.metrics.masked or summary.gold.masked:
-        return OUR_FAULT
-    return 0 if all(result.met for result in results) else 1
+        _show(summary, results, mutation, page)
+    return find_status(summary, results)
 
 
-def check_gate(gate: Gate, metrics: Metrics, *, allow_unprotected: bool = False) -> GateResult:
-    """Hold a gate against the scores. A score that leaves tasks out, or that can't be estimated, meets no gate."""
-    estimates = metrics.with_unprotected or metrics.estimates if allow_unprotected else metrics.estimates
-    value = next((estimate.value for estimate in estimates if estimate.k == gate.k), None)
-    if value is None:
-        few = f"fewer than {gate.k} samples" if gate.k > 1 else "no sample"
-        return GateResult(gate=gate.text, met=False, why=f"pass@{gate.k} can't be estimated: a task has {few} with an answer")
-    if not metrics.complete:
-        absent = len(metrics.missing_tasks) + len(metrics.masked_tasks)
-        tasks = "1 task of the benchmark has" if absent == 1 else f"{absent} tasks of the benchmark have"
-        return GateResult(gate=gate.text, met=False, value=value, why=f"{tasks} no verdict")
-    met = gate.meets(value)
-    return GateResult(gate=gate.text, met=met, value=value, why="" if met else f"it is {value:.4f}")
+def _score_mutants(summary: Summary, dataset: Dataset, wanted: int) -> MutationScore:
+    folder, gold = Path(summary.folder), summary.gold
+    return measure_mutation(
+        read_completions(folder),
+        read_verdicts(folder),
+        task_ids=[problem.task_id for problem in dataset.problems],
+        wanted=wanted,
+        unsound=(*gold.failed, *gold.masked),
+        seed=summary.config.seed,
+    )
 
 
-def _show(summary: Summary, results: list[GateResult]) -> None:
+def _show(summary: Summary, results: list[GateResult], mutation: MutationScore | None, page: Path | None) -> None:
     click.echo(render_summary(summary))
+    if page:
+        click.echo(f"report    {make_printable(str(page))}")
+    if mutation is not None:
+        click.echo(render_mutation(mutation))
     for result in results:
-        click.echo(f"gate      {result.gate} is {'met' if result.met else f'NOT met: {result.why}'}")
+        click.echo(result.describe())
 
 
 def _label(samples: Path) -> str:

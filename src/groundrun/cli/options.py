@@ -7,14 +7,16 @@ import os
 import re
 import shutil
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import msgspec
 
-from groundrun.engine import Engine
 from groundrun.errors import UsageError
 from groundrun.records import Limits, Rung
+
+if TYPE_CHECKING:
+    from groundrun.engine import Engine
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 _MOST_SECONDS = 1e9  # and _MOST_BYTES: far from what a kernel's counters hold
@@ -107,7 +109,9 @@ def make_engine(
     python: str | None = None,
     limits: Limits = Limits(),
 ) -> Engine:
-    """An engine of what the options say."""
+    """An engine of what the options say. It is imported here, so that verbs without an engine answer at once."""
+    from groundrun.engine import Engine
+
     return Engine(workers=workers, isolation=isolation, require=require, python=python, limits=limits)
 
 

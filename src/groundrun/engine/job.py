@@ -14,7 +14,10 @@ GUESTS = (
     PROGRAM_GUEST,
     "groundrun.engine.guest.server",
     "groundrun.judging.guest.grader",
+    "groundrun.judging.guest.files",
+    "groundrun.judging.guest.differential",
     "groundrun.judging.guest.shared",
+    "groundrun.judging.guest.truth",
 )
 MAX_COLLECTED, MAX_COLLECTED_BYTES = 256, 262_144
 

@@ -7,7 +7,9 @@ The reference goes the same way as every candidate, first in the strictest mode.
 3. handles, with exactly the operations on them that the tests used on the reference's objects;
 4. one shared process, `protected=False`; at once when tests evaluate text, because that could be the candidate's (`reading`).
 
-Without a reference, or when it fails in every mode, candidates are judged in the strictest mode and the calibration says so.
+Without a reference, or when it fails in every mode, candidates are judged in the strictest mode and the calibration says so. A
+differential test can't do without: what the reference says to it (`truths`) is found here, checked against itself, and never sent to a
+candidate.
 """
 
 from __future__ import annotations
@@ -15,11 +17,13 @@ from __future__ import annotations
 import msgspec
 
 from groundrun.engine import Engine
-from groundrun.judging.grading import Findings, Mode, grade
+from groundrun.errors import UsageError
+from groundrun.judging.differential import Truth, find_truth
+from groundrun.judging.grading import Findings, GradedTest, Mode, grade, needs_entry
 from groundrun.judging.reading import evaluates_text, texts_of
 from groundrun.judging.stdio import run_stdio
 from groundrun.judging.steps import Plan, acarry_out, carry_out
-from groundrun.records import CallTest, CodeTest, Limits, Problem, StdioTest
+from groundrun.records import CallTest, CodeTest, DifferentialTest, FileTest, Limits, Problem, StdioTest
 
 _GENEROUS_S = 6.0  # of grader time taken for granted while nothing is known; ten times that is its limit
 
@@ -28,7 +32,9 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     """How a problem is judged. `passed`: its reference passes that way; `reason` says why not, or what it needed.
 
     `mutates`: arguments that the reference changes in place; `writes_back`: those whose changes tests see; `operations`: what tests
-    may do with objects that stay behind. `grader_cpu_s` is the grader's time for the reference.
+    may do with objects that stay behind; `counted`, for each graded test, the tests of its file that the reference passes, which are
+    the ones that count. `grader_cpu_s` is the grader's time for the reference; `truths` are what it says to the
+    differential tests, in their order.
     """
 
     protected: bool
@@ -37,11 +43,19 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     mutates: tuple[int | str, ...] = ()
     writes_back: tuple[int | str, ...] = ()
     operations: tuple[str, ...] = ()
+    counted: tuple[tuple[str, ...], ...] = ()
     grader_cpu_s: float = 0.0
+    truths: tuple[Truth, ...] = ()
 
     def mode(self) -> Mode:
         """The mode in which candidates are graded."""
-        return Mode(protected=self.protected, watched=self.writes_back, allowed=self.operations, grader_cpu_s=self.grader_cpu_s)
+        return Mode(
+            protected=self.protected,
+            watched=self.writes_back,
+            allowed=self.operations,
+            counted=self.counted,
+            grader_cpu_s=self.grader_cpu_s,
+        )
 
 
 def calibrate(engine: Engine, problem: Problem) -> Calibration:
@@ -54,9 +68,9 @@ async def acalibrate(engine: Engine, problem: Problem) -> Calibration:
     return await acarry_out(engine, plan_calibration(problem, problem.limits or engine.limits))
 
 
-def graded_tests(problem: Problem) -> tuple[CodeTest | CallTest, ...]:
-    """The tests that call the entry point, visible ones first."""
-    return tuple(test for test in (*problem.visible, *problem.hidden) if not isinstance(test, StdioTest))
+def graded_tests(problem: Problem) -> tuple[GradedTest, ...]:
+    """The tests that call the entry point or import the module, visible ones first."""
+    return tuple(test for test in (*problem.visible, *problem.hidden) if isinstance(test, (CodeTest, CallTest, FileTest)))
 
 
 def stdio_tests(problem: Problem) -> tuple[StdioTest, ...]:
@@ -64,27 +78,48 @@ def stdio_tests(problem: Problem) -> tuple[StdioTest, ...]:
     return tuple(test for test in (*problem.visible, *problem.hidden) if isinstance(test, StdioTest))
 
 
+def differential_tests(problem: Problem) -> tuple[DifferentialTest, ...]:
+    """The tests that compare with the reference, visible ones first."""
+    return tuple(test for test in (*problem.visible, *problem.hidden) if isinstance(test, DifferentialTest))
+
+
 def plan_calibration(problem: Problem, limits: Limits) -> Plan[Calibration]:
     """The runs of a calibration, in order."""
     tests = graded_tests(problem)
-    if problem.reference is None:
+    if problem.reference is None and not differential_tests(problem):
         protected = not evaluates_text(texts_of(tests))
         return Calibration(protected=protected, passed=False, reason="the problem has no reference to calibrate with")
+    if problem.reference is None:
+        raise UsageError(f"problem {problem.task_id!r} has a differential test, which needs a reference")
     found = Calibration(protected=True, passed=True, reason="the reference passes")
     if tests:
         found = yield from _calibrate_grading(problem, problem.reference, tests, limits)
+    truths: list[Truth] = []
+    for test in differential_tests(problem):
+        truth = yield from find_truth(problem, test)
+        truths.append(truth)
+        found = msgspec.structs.replace(found, truths=tuple(truths))
+        if found.passed and truth.refused:
+            numbers = ", ".join(map(str, truth.refused))
+            found = msgspec.structs.replace(
+                found, passed=False, reason=f"the reference fails test {test.name!r} on its own inputs {numbers}"
+            )
+        if found.passed and truth.left_out:
+            numbers = ", ".join(map(str, truth.left_out))
+            reason = f"{found.reason}; test {test.name!r} leaves out inputs too large to cross: {numbers}"
+            found = msgspec.structs.replace(found, reason=reason)
     stdio = stdio_tests(problem)
-    if stdio or not tests:
+    if stdio or not (tests or truths):
         findings = yield from run_stdio(problem, problem.reference, stdio, limits)
         if found.passed and not findings.all_passed():
             found = msgspec.structs.replace(found, passed=False, reason=f"the reference fails: {findings.reason}")
     return found
 
 
-def _calibrate_grading(problem: Problem, reference: str, tests: tuple[CodeTest | CallTest, ...], limits: Limits) -> Plan[Calibration]:
+def _calibrate_grading(problem: Problem, reference: str, tests: tuple[GradedTest, ...], limits: Limits) -> Plan[Calibration]:
     strict = ""
     risky = evaluates_text(texts_of(tests))
-    if problem.entry_point is None or risky:
+    if risky or (problem.entry_point is None and needs_entry(tests)):
         strict = "its tests evaluate text" if risky else "it names no entry point"
     else:
         plain = Mode(inspect=True, grader_cpu_s=_GENEROUS_S)
@@ -111,12 +146,19 @@ def _calibrate_grading(problem: Problem, reference: str, tests: tuple[CodeTest |
                     mutates=mutates,
                     writes_back=touched,
                     operations=used,
+                    counted=_counted(findings),
                     grader_cpu_s=findings.grader_cpu_s,
                 )
-    findings = yield from grade(problem, reference, tests, Mode(protected=False), limits)
+    findings = yield from grade(problem, reference, tests, Mode(protected=False, inspect=True), limits)
     if findings.all_passed():
-        return Calibration(protected=False, passed=True, reason=f"the reference passes only in one shared process: {strict}")
+        reason = f"the reference passes only in one shared process: {strict}"
+        return Calibration(protected=False, passed=True, reason=reason, counted=_counted(findings))
     return Calibration(protected=not risky, passed=False, reason=f"the reference fails: {findings.reason}")
+
+
+def _counted(findings: Findings) -> tuple[tuple[str, ...], ...]:
+    parts = findings.report.parts if findings.report is not None else ()
+    return tuple(tuple(name for name, _ in pairs) for pairs in parts)
 
 
 def _touched(findings: Findings) -> tuple[tuple[int | str, ...], tuple[int | str, ...]]:

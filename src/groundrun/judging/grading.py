@@ -6,40 +6,48 @@ A `Mode` says how strict the grading is. `Findings` are what it found, whoever t
 from __future__ import annotations
 
 import builtins
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from groundrun.engine import Job
 from groundrun.errors import EngineError, UsageError
-from groundrun.judging.reading import needs_reference, texts_of
+from groundrun.judging.reading import holds_tests, needs_reference, texts_of
 from groundrun.judging.steps import Pair, Plan
-from groundrun.records import CallTest, CodeTest, Cost, ExceptionInfo, Execution, Isolation, Limits, Outcome, Problem, Program
+from groundrun.records import CallTest, CodeTest, Cost, ExceptionInfo, Execution, FileTest, Isolation, Limits, Outcome, Problem, Program
 
-JUDGE_VERSION = "1"
+JUDGE_VERSION = "2"
 SERVER = "groundrun.engine.guest.server"
 GRADER = "groundrun.judging.guest.grader"
+FILES = "groundrun.judging.guest.files"
 SHARED = "groundrun.judging.guest.shared"
 GRADER_CPU_S = 20.0  # the least a grader gets; references that need more are given ten times what they needed
 GRADER_MEMORY_BYTES = 2 << 30
 MAX_PATIENCE_S = 30.0  # what a candidate's wall limit is stretched by, at most, because it waits while the grader works
+FILE_STYLES = ("unittest", "pytest")
+GradedTest = CodeTest | CallTest | FileTest
 _OURS = (Outcome.NOT_RUN, Outcome.CANCELLED, Outcome.TOOLCHAIN_MISSING)
 
 
 class Mode(msgspec.Struct, frozen=True, kw_only=True):
-    """How one grading is done. `allowed`: operations on handles, None for all; `watched`: arguments written back; `inspect`: note needs."""
+    """How one grading is done. `allowed`: operations on handles, None for all; `watched`: arguments written back; `inspect`: note needs.
+
+    `counted`: for each test, the names of the tests in its file that the reference passed; empty when that is not known.
+    """
 
     protected: bool = True
     allowed: tuple[str, ...] | None = ()
     watched: tuple[int | str, ...] = ()
     inspect: bool = False
+    counted: tuple[tuple[str, ...], ...] = ()
     grader_cpu_s: float = 0.0
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
     """Why a test failed, as the grader reports it. `refused`, if not empty, is an inert failure in words that may be shown.
 
-    `test` is -1 when the candidate failed before the first one.
+    `test` is -1 when the candidate failed before the first one. `part` names a test within a file.
     """
 
     test: int
@@ -49,6 +57,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     by_candidate: bool
     line: int | None
     output: str
+    part: str = ""
 
     def exception(self) -> ExceptionInfo | None:
         """What was raised, if that is what happened."""
@@ -64,16 +73,22 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     used: tuple[str, ...]
     mutated: tuple[int | str, ...]
     returned: tuple[int | str, ...]
+    parts: tuple[tuple[tuple[str, str], ...], ...] = ()
+    missing: str = ""
 
 
 class Findings(msgspec.Struct, frozen=True, kw_only=True):
-    """What one grading, or one run with text in and out, found. `reason` says nothing that only a hidden test knows."""
+    """What one grading, or one run with text in and out, found. `reason` says nothing that only a hidden test knows.
+
+    `inputs`, where tests have inputs, holds a `TestVerdict.inputs` for each.
+    """
 
     passed: tuple[bool | None, ...]
     reason: str
     outcome: Outcome
     cost: Cost
     isolation: Isolation
+    inputs: tuple[str, ...] = ()
     exception: ExceptionInfo | None = None
     failure: Failure | None = None
     report: Report | None = None
@@ -84,10 +99,38 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
         return all(each is True for each in self.passed)
 
 
-def grade(problem: Problem, source: str, tests: tuple[CodeTest | CallTest, ...], mode: Mode, limits: Limits) -> Plan[Findings]:
-    """Grade a program by test code and calls. A grader that dies is tried once more, so that one hiccup of the host decides nothing."""
-    if problem.entry_point is None and mode.protected:
+def needs_entry(tests: tuple[GradedTest, ...]) -> bool:
+    """Whether tests call the entry point; test files import the module instead."""
+    return not all(isinstance(test, FileTest) for test in tests)
+
+
+def grade(problem: Problem, source: str, tests: tuple[GradedTest, ...], mode: Mode, limits: Limits) -> Plan[Findings]:
+    """Grade a program by test code, calls and test files.
+
+    A grader that dies is tried once more, so that one hiccup of the host decides nothing. Raises UsageError for tests that can't be run.
+    """
+    if problem.entry_point is None and mode.protected and needs_entry(tests):
         raise UsageError(f"problem {problem.task_id!r} names no entry point, so its tests can't call a program in another process")
+    findings = yield from _grade(problem, source, tests, mode, limits)
+    report = findings.report
+    if report is not None and (mode.protected or mode.inspect):  # what a shared process says is the candidate's word
+        _check_files(problem, tests, report, inspect=mode.inspect)
+    return findings
+
+
+def _check_files(problem: Problem, tests: tuple[GradedTest, ...], report: Report, *, inspect: bool) -> None:
+    if report.missing:
+        raise UsageError(
+            f"problem {problem.task_id!r} is judged by tests that need {report.missing}, which the interpreter that programs run under"
+            f" doesn't have: install {report.missing} into it, or name another one (python=..., --python)"
+        )
+    explained = {failure.test for failure in report.failures}
+    for number, test in enumerate(tests):
+        if inspect and isinstance(test, FileTest) and not report.parts[number] and not explained & {number, -1} and not report.lost:
+            raise UsageError(f"the test file {test.name!r} of problem {problem.task_id!r} ran no test, or skipped all: mend the problem")
+
+
+def _grade(problem: Problem, source: str, tests: tuple[GradedTest, ...], mode: Mode, limits: Limits) -> Plan[Findings]:
     program = Program(source, files=problem.files, entry_point=problem.entry_point)
     payload = _payload(problem, tests, mode)
     if not mode.protected:
@@ -98,8 +141,10 @@ def grade(problem: Problem, source: str, tests: tuple[CodeTest | CallTest, ...],
     generous = Limits(
         cpu_s=cpu_s, wall_s=patient.wall_s + 2 * cpu_s, memory_bytes=max(GRADER_MEMORY_BYTES, limits.memory_bytes), output_bytes=16 << 20
     )
-    candidate = Job(program=program, limits=patient, guest=SERVER)
-    grader = Job(program=Program("", files=problem.files), limits=generous, guest=GRADER, payload=payload)
+    modules = dict.fromkeys(test.module for test in tests if isinstance(test, FileTest))
+    candidate = Job(program=program, limits=patient, guest=SERVER, payload="\n".join(modules).encode())
+    guest = FILES if modules else GRADER
+    grader = Job(program=Program("", files=problem.files), limits=generous, guest=guest, payload=payload)
     for _ in range(2):
         done = yield Pair(candidate, grader)
         findings = _find(done[0], done[1], len(tests))
@@ -113,12 +158,14 @@ def grade(problem: Problem, source: str, tests: tuple[CodeTest | CallTest, ...],
     return findings
 
 
-def _payload(problem: Problem, tests: tuple[CodeTest | CallTest, ...], mode: Mode) -> bytes:
-    needed = problem.reference is not None and needs_reference(problem.reference, texts_of(tests), problem.entry_point)
+def _payload(problem: Problem, tests: tuple[GradedTest, ...], mode: Mode) -> bytes:
+    calling = texts_of(tuple(test for test in tests if not isinstance(test, FileTest)))
+    needed = problem.reference is not None and needs_reference(problem.reference, calling, problem.entry_point)
+    counted = mode.counted or ((),) * len(tests)
     return msgspec.json.encode(
         {
             "name": problem.entry_point or "",
-            "tests": [_plain(test) for test in tests],
+            "tests": [_plain(test, names) for test, names in zip(tests, counted, strict=True)],
             "reference": problem.reference if needed else None,
             "allowed": mode.allowed,
             "watched": mode.watched,
@@ -127,9 +174,17 @@ def _payload(problem: Problem, tests: tuple[CodeTest | CallTest, ...], mode: Mod
     )
 
 
-def _plain(test: CodeTest | CallTest) -> dict[str, Any]:
+def _plain(test: GradedTest, counted: tuple[str, ...]) -> dict[str, Any]:
     if isinstance(test, CodeTest):
         return {"kind": "code", "source": test.source, "call": test.call}
+    if isinstance(test, FileTest):
+        if test.style not in FILE_STYLES:
+            raise UsageError(f"test file {test.name!r} is of style {test.style!r}: use one of {', '.join(FILE_STYLES)}")
+        if not all(part.isidentifier() for part in test.module.split(".")):
+            raise UsageError(f"test file {test.name!r} imports {test.module!r}, which is not the name of a module")
+        if not holds_tests(test.source):
+            raise UsageError(f"test file {test.name!r} defines no function or method whose name begins with 'test'")
+        return {"kind": "file", "source": test.source, "style": test.style, "module": test.module, "counted": counted}
     return {"kind": "call", "arguments": test.arguments, "keywords": test.keywords, "expected": test.expected, "oracle": test.oracle}
 
 
@@ -156,6 +211,7 @@ def _find(candidate: Execution, grader: Execution, count: int) -> Findings:
         outcome=outcome,
         cost=candidate.cost,
         isolation=candidate.isolation,
+        inputs=tuple("".join(mark for _, mark in pairs) for pairs in report.parts) if report is not None else (),
         exception=candidate.exception,
         failure=failure,
         report=report,
@@ -181,8 +237,7 @@ def _reason(candidate: Execution, grader: Execution, outcome: Outcome, report: R
     if outcome.is_limit:
         return outcome.describe()
     if candidate.exception is not None and candidate.outcome is Outcome.RAISED:
-        kind = candidate.exception.type  # the candidate's own words, so only a name that we know may be repeated
-        return f"the program raised {kind if hasattr(builtins, kind) else 'an exception'} outside of any call"
+        return describe_outside(candidate.exception)
     if report is None:
         return f"the grader couldn't finish reading or comparing what the candidate gave: {grader.outcome.describe()}"
     if failure is None:
@@ -192,3 +247,19 @@ def _reason(candidate: Execution, grader: Execution, outcome: Outcome, report: R
     if failure.by_candidate:
         return f"the candidate raised {failure.type}"
     return "a test failed"
+
+
+def describe_outside(error: ExceptionInfo) -> str:
+    """What a source raised while it was executed. The type is the candidate's own word, so only a name that we know is repeated."""
+    return f"the program raised {error.type if hasattr(builtins, error.type) else 'an exception'} outside of any call"
+
+
+def add_costs(costs: Sequence[Cost]) -> Cost:
+    """The costs of runs one after the other: times are summed, of memory the largest peak. There must be at least one."""
+    peaks = [cost.memory_peak_bytes for cost in costs if cost.memory_peak_bytes is not None]
+    return msgspec.structs.replace(
+        costs[-1],
+        cpu_s=sum(cost.cpu_s for cost in costs),
+        wall_s=sum(cost.wall_s for cost in costs),
+        memory_peak_bytes=max(peaks, default=None),
+    )

@@ -11,11 +11,12 @@ import concurrent.futures
 import msgspec
 
 from groundrun.engine import Engine
-from groundrun.judging.calibration import Calibration, graded_tests, plan_calibration, stdio_tests
-from groundrun.judging.grading import Findings, grade
+from groundrun.judging.calibration import Calibration, differential_tests, graded_tests, plan_calibration, stdio_tests
+from groundrun.judging.differential import differ
+from groundrun.judging.grading import Findings, add_costs, grade
 from groundrun.judging.stdio import run_stdio
 from groundrun.judging.steps import Plan, acarry_out, carry_out, submit
-from groundrun.records import Completion, Cost, Evidence, Limits, Problem, StdioTest, TestVerdict, Verdict
+from groundrun.records import Completion, Evidence, Limits, Problem, Test, TestVerdict, Verdict
 
 
 def judge(engine: Engine, problem: Problem, completion: Completion, calibration: Calibration | None = None) -> Verdict:
@@ -42,66 +43,68 @@ def _plan(problem: Problem, completion: Completion, calibration: Calibration | N
     if calibration is None:
         calibration = yield from plan_calibration(problem, limits)
     source = completion.text if completion.solution is None else completion.solution
-    graded, stdio = graded_tests(problem), stdio_tests(problem)
-    parts: list[Findings] = []
-    if graded:
-        parts.append((yield from grade(problem, source, graded, calibration.mode(), limits)))
-    if stdio or not graded:
-        parts.append((yield from run_stdio(problem, source, stdio, limits)))
+    parts: list[_Part] = []
+    if graded := graded_tests(problem):
+        parts.append(_Part(graded, (yield from grade(problem, source, graded, calibration.mode(), limits))))
+    for test, truth in zip(differential_tests(problem), calibration.truths, strict=True):
+        if parts and parts[-1].findings.outcome.is_limit:  # what follows would only end there again
+            break
+        parts.append(_Part((test,), (yield from differ(problem, source, test, truth, limits))))
+    stdio = stdio_tests(problem)
+    if stdio or not parts:
+        parts.append(_Part(stdio, (yield from run_stdio(problem, source, stdio, limits))))
     return _conclude(problem, completion, parts, protected=calibration.protected or not graded)
 
 
-def _conclude(problem: Problem, completion: Completion, parts: list[Findings], *, protected: bool) -> Verdict:
-    passed = all(part.all_passed() for part in parts)
-    telling = next((part for part in parts if not part.all_passed()), parts[0])
+class _Part(msgspec.Struct, frozen=True):
+    """Tests that were judged together, and what came of them."""
+
+    tests: tuple[Test, ...]
+    findings: Findings
+
+
+def _conclude(problem: Problem, completion: Completion, parts: list[_Part], *, protected: bool) -> Verdict:
+    tests = _name_tests(problem, parts)
+    passed = all(test.passed is True for test in tests)
+    telling = next((part for part in parts if not part.findings.all_passed()), parts[0])
+    findings = telling.findings
     return Verdict(
         task_id=problem.task_id,
         sample=completion.sample,
         passed=passed,
         score=1.0 if passed else 0.0,
         protected=protected,
-        reason=telling.reason,
-        outcome=telling.outcome,
-        tests=_name_tests(problem, parts),
+        reason=findings.reason,
+        outcome=findings.outcome,
+        tests=tests,
         evidence=None if passed else _show(problem, telling),
-        cost=_add([part.cost for part in parts]),
-        isolation=telling.isolation,
+        cost=add_costs([part.findings.cost for part in parts]),
+        isolation=findings.isolation,
     )
 
 
-def _name_tests(problem: Problem, parts: list[Findings]) -> tuple[TestVerdict, ...]:
-    """Results in the problem's own order, visible tests first; each kind's results are taken in turn."""
-    graded = iter(parts[0].passed if graded_tests(problem) else ())
-    stdio = iter(parts[-1].passed if stdio_tests(problem) else ())
-    return tuple(
-        TestVerdict(name=test.name, passed=next(stdio if isinstance(test, StdioTest) else graded), hidden=hidden)
-        for tests, hidden in ((problem.visible, False), (problem.hidden, True))
-        for test in tests
-    )
+def _name_tests(problem: Problem, parts: list[_Part]) -> tuple[TestVerdict, ...]:
+    """Results in the problem's own order, visible tests first; a test that was not reached has none."""
+    results: dict[int, tuple[bool | None, str]] = {}
+    for part in parts:
+        inputs = part.findings.inputs or ("",) * len(part.tests)
+        for test, passed, letters in zip(part.tests, part.findings.passed, inputs, strict=True):
+            results[id(test)] = (passed, letters)
+    verdicts = []
+    for tests, hidden in ((problem.visible, False), (problem.hidden, True)):
+        for test in tests:
+            passed, letters = results.get(id(test), (None, ""))
+            verdicts.append(TestVerdict(name=test.name, passed=passed, hidden=hidden, inputs=letters))
+    return tuple(verdicts)
 
 
-def _show(problem: Problem, findings: Findings) -> Evidence | None:
-    failure = findings.failure
+def _show(problem: Problem, part: _Part) -> Evidence | None:
+    findings, failure = part.findings, part.findings.failure
     if failure is None or failure.test < 0:  # nothing was asked of it yet, so it can't tell about a hidden test
-        unasked = all(each is None for each in findings.passed) and findings.report is not None
+        unasked = failure is not None or (findings.report is not None and all(each is None for each in findings.passed))
         return Evidence(message=findings.reason, exception=findings.exception if unasked else None, hidden=False)
-    of_stdio = findings.report is None
-    kind = [
-        (test, hidden)
-        for tests, hidden in ((problem.visible, False), (problem.hidden, True))
-        for test in tests
-        if isinstance(test, StdioTest) is of_stdio
-    ]
-    test, hidden = kind[failure.test]
-    message = " -- ".join(part for part in (failure.refused, failure.message) if part)
-    return Evidence(test=test.name, message=message, exception=failure.exception(), stdout=failure.output, hidden=hidden)
-
-
-def _add(costs: list[Cost]) -> Cost:
-    peaks = [cost.memory_peak_bytes for cost in costs if cost.memory_peak_bytes is not None]
-    return msgspec.structs.replace(
-        costs[0],
-        cpu_s=sum(cost.cpu_s for cost in costs),
-        wall_s=sum(cost.wall_s for cost in costs),
-        memory_peak_bytes=max(peaks, default=None),
-    )
+    test = part.tests[failure.test]
+    message = " -- ".join(text for text in (failure.refused, failure.message) if text)
+    hidden = not any(test is each for each in problem.visible)
+    name = f"{test.name}::{failure.part}" if failure.part else test.name
+    return Evidence(test=name, message=message, exception=failure.exception(), stdout=failure.output, hidden=hidden)

@@ -13,7 +13,7 @@ import functools
 import threading
 import warnings
 
-from groundrun.records import CallTest, CodeTest
+from groundrun.records import CallTest, CodeTest, FileTest
 
 _EVALUATING = {"eval", "exec", "compile", "__import__"}
 _EVALUATING_MODULES = {"builtins", "cloudpickle", "code", "ctypes", "dill", "importlib", "joblib", "marshal", "pickle", "runpy", "shelve"}
@@ -21,13 +21,38 @@ _EVALUATING_MODULES |= {"subprocess", "timeit", "yaml"}
 _PARSING = threading.Lock()  # warning filters belong to the whole process
 
 
-def texts_of(tests: tuple[CodeTest | CallTest, ...]) -> tuple[str, ...]:
+def texts_of(tests: tuple[CodeTest | CallTest | FileTest, ...]) -> tuple[str, ...]:
     """Everything in the tests that is Python."""
     return tuple(text for test in tests for text in _texts(test) if text)
 
 
-def _texts(test: CodeTest | CallTest) -> tuple[str, ...]:
-    return (test.source,) if isinstance(test, CodeTest) else (test.arguments, test.keywords, test.expected, test.oracle or "")
+def _texts(test: CodeTest | CallTest | FileTest) -> tuple[str, ...]:
+    return (test.arguments, test.keywords, test.expected, test.oracle or "") if isinstance(test, CallTest) else (test.source,)
+
+
+@functools.lru_cache(maxsize=1024)
+def holds_tests(source: str) -> bool:
+    """Whether a test file defines anything that could be a test. True when it can't be parsed, which running it will tell better."""
+    trees = _parse((source,))
+    if trees is None:
+        return True
+    names = [node.name for node in ast.walk(trees[0]) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    return any(name.startswith("test") or name in ("runTest", "load_tests") for name in names)
+
+
+@functools.lru_cache(maxsize=1024)
+def choose_style(source: str) -> str:
+    """The style of a test file: `pytest` when it imports pytest or has test functions outside of `TestCase`s, else `unittest`."""
+    for tree in _parse((source,)) or ():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import) and any(alias.name.partition(".")[0] == "pytest" for alias in node.names):
+                return "pytest"
+            if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "pytest":
+                return "pytest"
+        plain = [inner for node in tree.body if isinstance(node, ast.ClassDef) and not node.bases for inner in node.body]
+        if any(isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name.startswith("test") for node in tree.body + plain):
+            return "pytest"
+    return "unittest"
 
 
 @functools.lru_cache(maxsize=1024)

@@ -8,18 +8,13 @@ was broken by what the candidate printed, which is the candidate's failure; one 
 
 from __future__ import annotations
 
-from typing import TypeVar
-
-import msgspec
-
 from groundrun.engine import Job
 from groundrun.errors import EngineError, UsageError
 from groundrun.judging.comparison import Comparison, equal_by_float, equal_by_token, equal_exactly
-from groundrun.judging.grading import GRADER_CPU_S, Failure, Findings
+from groundrun.judging.grading import GRADER_CPU_S, Failure, Findings, add_costs
 from groundrun.judging.steps import Plan
 from groundrun.records import Cost, Execution, Limits, Outcome, Problem, Program, StdioTest
 
-T = TypeVar("T", int, float)
 _SHOWN = 500  # characters of an output in evidence
 _FILES = ("input.txt", "output.txt", "expected.txt")
 
@@ -34,7 +29,7 @@ def run_stdio(problem: Problem, source: str, tests: tuple[StdioTest, ...], limit
         (execution,) = yield Job(program=program, stdin=_data(test.stdin), limits=limits)
         if execution.outcome in (Outcome.NOT_RUN, Outcome.CANCELLED):
             raise EngineError(f"a program was not run: {execution.outcome.describe()} Run it again")
-        cost, isolation = _total(cost, execution.cost), execution.isolation
+        cost, isolation = add_costs([cost, execution.cost]), execution.isolation
         right = execution.outcome is Outcome.OK
         if right:
             right = yield from _compare(problem, test, execution.text, limits)
@@ -107,16 +102,3 @@ def _failure(number: int, test: StdioTest, execution: Execution) -> Failure:
 
 def _data(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
-
-
-def _total(before: Cost, now: Cost) -> Cost:
-    return msgspec.structs.replace(
-        now,
-        cpu_s=before.cpu_s + now.cpu_s,
-        wall_s=before.wall_s + now.wall_s,
-        memory_peak_bytes=_larger(before.memory_peak_bytes, now.memory_peak_bytes),
-    )
-
-
-def _larger(a: int | None, b: int | None) -> int | None:
-    return b if a is None else a if b is None else max(a, b)

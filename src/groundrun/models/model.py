@@ -21,3 +21,11 @@ class Model(Protocol):
 
     async def complete(self, problem: Problem, sample: int) -> Completion:
         """Sample number `sample` (from 0) for a problem. `solution` is None when the text still has to be extracted from."""
+
+
+@runtime_checkable
+class FiniteModel(Model, Protocol):
+    """A model with only so many answers to a problem: a run asks it for those there are."""
+
+    def available(self, problem: Problem, at_most: int) -> int:
+        """How many samples it can give for a problem, counted up to `at_most`."""

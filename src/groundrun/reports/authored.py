@@ -14,7 +14,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from groundrun.records import Verdict
+from groundrun.benchmarks.inventory import Key
+from groundrun.records import Completion, Verdict
 from groundrun.reports.phrases import make_printable
 from groundrun.starter import Candidate, Idea, StarterProblem
 
@@ -62,6 +63,20 @@ def match_verdicts(problems: Sequence[StarterProblem], verdicts: Iterable[Verdic
         for problem in problems
         for number, candidate in enumerate(problem.candidates)
     ]
+
+
+def label_candidates(problems: Sequence[StarterProblem], completions: Iterable[Completion]) -> dict[Key, str]:
+    """What each completion is called, for those that are the set's own candidates; a model's answers get no name."""
+    candidates = {
+        (problem.problem.task_id, number): candidate for problem in problems for number, candidate in enumerate(problem.candidates)
+    }
+    labels = {}
+    for completion in completions:
+        key = (completion.task_id, completion.sample)
+        candidate = candidates.get(key)
+        if candidate is not None and candidate.source == completion.text:
+            labels[key] = f"{candidate.idea.value}: {candidate.label}"
+    return labels
 
 
 def render_authored(judged: Sequence[Judged], *, unicode: bool = True, width: int = _WIDE) -> RenderableType:

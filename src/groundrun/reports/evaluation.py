@@ -22,6 +22,10 @@ def _lines(summary: Summary) -> Iterator[str]:
     level = f"{100 * metrics.level:.0f} % interval"
     for estimate in metrics.estimates:
         yield f"{estimate.name:<10}{percent(estimate.value):>8}   {level} {percent(estimate.low)} to {percent(estimate.high)}"
+    for subset in metrics.subsets:
+        for estimate in subset.estimates:
+            interval = f"{level} {percent(estimate.low)} to {percent(estimate.high)}"
+            yield f"{estimate.name:<10}{percent(estimate.value):>8}   {interval}, by the {subset.name} tests alone"
     for estimate in metrics.with_unprotected:
         yield f"{estimate.name:<10}{percent(estimate.value):>8}   counting passes judged without protection: {metrics.unprotected}"
     for left_out in metrics.left_out:
@@ -39,7 +43,8 @@ def _qualifications(summary: Summary) -> Iterator[str]:
         share = percent(metrics.masked_share)
         yield f"masked    {metrics.masked} ({share}): our faults, left out of the score; the same command judges them again"
     if metrics.flaky:
-        yield f"flaky     {metrics.flaky}: equal programs that ended differently"
+        where = f", of {_some(summary.flaky_tasks)}" if summary.flaky_tasks else ""
+        yield f"flaky     {metrics.flaky}{where}: equal programs that ended differently"
     if gold.passed < gold.total:
         failed = (*gold.failed, *gold.masked)
         yield f"warning   {gold.total - gold.passed} of {count(gold.total, 'reference')} did not pass here: {_some(failed)}"

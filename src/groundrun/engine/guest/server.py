@@ -8,14 +8,15 @@ The server speaks first, then only when asked; one answer to each request, in tu
 
 Request: `(sequence, operation, target, arguments, keywords, watched, flags)`
 
-* operation: `call`, `get` (an attribute), `iter`, `next`, `len`, `item`, `contains`, `str`, `repr`
-* target: None is the entry point, a number a handle that this server gave out
+* operation: `call`, `get` (an attribute), `iter`, `next`, `len`, `item`, `contains`, `str`, `repr`, `ancestry` (names of a class and its
+  bases), `names` (what `import *` of the module gives, without what it imported itself)
+* target: None is the entry point, MODULE the source's module, another number a handle that this server gave out
 * watched: positions (int) and names (str) of arguments whose mutable parts are to come back
 * flags: DRAIN: iterators of the result cross as their items; INSPECT: say which arguments were touched
 
 Answer: `(sequence, status, value, stdout, extra)`
 
-* `ready` (sequence 0): value is whether the entry point exists
+* `ready` (sequence 0): value is whether the entry point exists; true when the job names none
 * `value`: the result. extra is `(changes, mutated, returned)`. changes are `((n, copy), ...)` for watched arguments: the n-th numbered
   object of the request is now like `copy`, and the objects themselves appear in the answer as GIVEN n. With INSPECT, mutated and
   returned are the positions of arguments that were changed in place, and of those of which something mutable is part of the result
@@ -43,17 +44,19 @@ from groundrun.engine.guest.transport import EncodeError, encode, receive_frame,
 
 NAME, FILE = "candidate", "<candidate>"
 DRAIN, INSPECT = 1, 2
+MODULE = -1
 MESSAGE_LENGTH = 10_000
 CAPTURED_BYTES = 1 << 20  # of one call; more goes to descriptor 1, where the run's output limit counts it
 
 
 def main(job: GuestJob) -> None:
-    """Execute the source under a name other than `__main__`, then serve until the grader closes the channel."""
+    """Execute the source under the names in the payload, one a line, or `candidate`; then serve until the grader closes the channel."""
     output = _Output()
-    module = types.ModuleType(NAME)
+    names = job.payload.decode().split() or [NAME]
+    module = types.ModuleType(names[0])
     module.__file__ = FILE
-    sys.modules[NAME] = module
-    sys.argv = [NAME]
+    sys.modules.update(dict.fromkeys(names, module))
+    sys.argv = [names[0]]
     sys.path.insert(0, os.getcwd())
     linecache.cache[FILE] = (len(job.source), None, job.source.splitlines(keepends=True), FILE)
     sys.stdout = output.stream
@@ -62,8 +65,8 @@ def main(job: GuestJob) -> None:
     finally:
         output.spill()
     name = job.entry_point or ""
-    server = _Server(job.channel, module.__dict__.get(name), output)
-    server.answer((0, "ready", name in module.__dict__, b"", ()))
+    server = _Server(job.channel, module.__dict__.get(name), module, output)
+    server.answer((0, "ready", not name or name in module.__dict__, b"", ()))
     server.serve()
 
 
@@ -110,8 +113,8 @@ def _write_out(data: bytes) -> None:
 class _Server:
     """The candidate's objects by handle, and the channel on which they are asked for."""
 
-    def __init__(self, channel: int, entry: Any, output: _Output) -> None:
-        self._channel, self._entry, self._output = channel, entry, output
+    def __init__(self, channel: int, entry: Any, module: types.ModuleType, output: _Output) -> None:
+        self._channel, self._entry, self._module, self._output = channel, entry, module, output
         self._kept: list[object] = []
         self._numbers: dict[int, int] = {}
 
@@ -142,7 +145,7 @@ class _Server:
 
     def _handle(self, request: Any, numbered: list[object]) -> None:
         sequence, operation, number, arguments, keywords, watched, flags = request
-        target = self._entry if number is None else self._kept[number]
+        target = self._entry if number is None else self._module if number == MODULE else self._kept[number]
         places = {**dict(enumerate(arguments)), **keywords}
         given: dict[int, int] = {}
         before: dict[object, bytes | None] = {}
@@ -179,6 +182,17 @@ class _Server:
         return mutated, returned
 
 
+def _list_ancestry(kind: type) -> tuple[str, ...]:
+    return tuple(f"{base.__module__}.{base.__qualname__}" for base in kind.__mro__)
+
+
+def _list_names(module: types.ModuleType) -> list[str]:
+    if hasattr(module, "__all__"):
+        return list(module.__all__)
+    own = [name for name, value in vars(module).items() if getattr(value, "__module__", module.__name__) == module.__name__]
+    return [name for name in own if name[0] != "_" and not isinstance(vars(module)[name], types.ModuleType)]
+
+
 def _leave() -> NoReturn:
     """The grader is done. Threads and exit handlers of the candidate have nothing left to say."""
     os._exit(0)
@@ -186,7 +200,7 @@ def _leave() -> NoReturn:
 
 def _describe(error: BaseException) -> tuple[object, ...]:
     """What of an exception crosses: plain arguments or none, and a message."""
-    names = tuple(f"{base.__module__}.{base.__qualname__}" for base in type(error).__mro__)
+    names = _list_ancestry(type(error))
     try:
         message = str(error)[:MESSAGE_LENGTH]
         encode(error.args)
@@ -205,6 +219,8 @@ def _describe(error: BaseException) -> tuple[object, ...]:
 _OPERATIONS: dict[str, Callable[[Any, tuple[Any, ...], dict[str, Any]], object]] = {
     "call": lambda target, arguments, keywords: target(*arguments, **keywords),
     "get": lambda target, arguments, keywords: getattr(target, arguments[0]),
+    "ancestry": lambda target, arguments, keywords: _list_ancestry(target),
+    "names": lambda target, arguments, keywords: _list_names(target),
     "iter": lambda target, arguments, keywords: iter(target),
     "next": lambda target, arguments, keywords: next(target),
     "len": lambda target, arguments, keywords: len(target),

@@ -29,10 +29,12 @@ _short.maxlevel, _short.maxlist, _short.maxtuple, _short.maxdict, _short.maxstri
 class Result:
     """How one test went. `error` is what reached its top, None when it was a wrong value or nothing."""
 
-    __slots__ = ("error", "line", "message", "passed")
+    __slots__ = ("error", "line", "message", "passed", "skipped")
 
-    def __init__(self, passed: bool, message: str = "", error: BaseException | None = None, line: int | None = None) -> None:
-        self.passed, self.message, self.error, self.line = passed, message, error, line
+    def __init__(
+        self, passed: bool, message: str = "", error: BaseException | None = None, line: int | None = None, *, skipped: bool = False
+    ) -> None:
+        self.passed, self.message, self.error, self.line, self.skipped = passed, message, error, line, skipped
 
 
 def run_test(test: dict[str, Any], entry: Any, namespace: dict[str, Any]) -> Result:
@@ -42,8 +44,8 @@ def run_test(test: dict[str, Any], entry: Any, namespace: dict[str, Any]) -> Res
     try:
         return _run_code(test, entry, namespace) if test["kind"] == "code" else _run_call(test, entry, namespace)
     except BaseException as error:
-        line = next((step.lineno for step in reversed(traceback.extract_tb(error.__traceback__)) if step.filename == "<test>"), None)
-        return Result(False, _explain(error, source, line), error, line)
+        message, line = describe_error(error, source, "<test>")
+        return Result(False, message, error, line)
     finally:
         sys.stdout = stdout
 
@@ -60,34 +62,37 @@ def _run_call(test: dict[str, Any], entry: Any, namespace: dict[str, Any]) -> Re
     expected = _value(test["expected"], namespace)
     if test["oracle"] is None:
         got = entry(*arguments, **keywords)
-        return Result(True) if got == expected else Result(False, f"got {_show(got)}, expected {_show(expected)}")
+        return Result(True) if got == expected else Result(False, f"got {show(got)}, expected {show(expected)}")
     pristine = copy.deepcopy(arguments)
     got = entry(*arguments, **keywords)
     exec(compile(test["oracle"], "<oracle>", "exec", dont_inherit=True), namespace)
     if namespace["oracle"](pristine, got, expected):
         return Result(True)
-    return Result(False, f"the oracle refused {_show(got)}")
+    return Result(False, f"the oracle refused {show(got)}")
 
 
 def _value(expression: str, namespace: dict[str, Any]) -> Any:
     return eval(compile(expression.strip(), "<test>", "eval", dont_inherit=True), namespace)
 
 
-def _show(value: object) -> str:
+def show(value: object) -> str:
+    """A value in a few words. Never raises."""
     try:
         return _short.repr(value)
     except BaseException as error:
         return f"a {type(value).__name__} whose text can't be had ({type(error).__name__})"
 
 
-def _explain(error: BaseException, source: str, line: int | None) -> str:
+def describe_error(error: BaseException, source: str, file: str) -> tuple[str, int | None]:
+    """What a test raised, in words, and the last line of its source that was passed."""
+    line = next((step.lineno for step in reversed(traceback.extract_tb(error.__traceback__)) if step.filename == file), None)
     try:
         text = str(error)
     except BaseException:
         text = ""
     lines = source.splitlines()
     where = f"line {line}: {lines[line - 1].strip()}" if line is not None and 0 < line <= len(lines) else ""
-    return " -- ".join(part[:TEXT_LENGTH] for part in (where, text) if part)
+    return " -- ".join(part[:TEXT_LENGTH] for part in (where, text) if part), line
 
 
 def clean(text: str) -> str:

@@ -6,9 +6,10 @@ tests use and the *reference* defines, helpers of the problem such as `encode_cy
 the candidate.
 
 Payload and report are JSON. Payload: `{"name", "tests", "reference", "allowed", "watched", "inspect"}`, where a test is
-`{"kind": "code", "source", "call"}` or `{"kind": "call", "arguments", "keywords", "expected", "oracle"}`. Report: `{"passed", "failures",
-"lost", "used", "mutated", "returned"}`: true, false, or null (not reached, because the candidate was gone) for each test; why, for
-the first few that failed; and what a reference needed, when calibrating.
+`{"kind": "code", "source", "call"}`, `{"kind": "call", "arguments", "keywords", "expected", "oracle"}` or `{"kind": "file", "source",
+"style", "module", "counted"}` (see `testfile`). Report: `{"passed", "parts", "failures", "lost", "used", "mutated", "returned",
+"missing"}`: true, false, or null (not reached, because the candidate was gone) for each test; pairs of name and mark for the tests in
+each file; why, for the first few that failed; what a reference needed, when calibrating; a library that the files need and that isn't here.
 """
 
 from __future__ import annotations
@@ -21,7 +22,10 @@ from typing import Any
 
 from groundrun.engine.guest.job import GuestJob
 from groundrun.judging.guest.checks import Result, clean, run_test
-from groundrun.judging.guest.proxy import Candidate, EntryPoint, Refused
+from groundrun.judging.guest.handles import NOT_PLAIN, EntryPoint
+from groundrun.judging.guest.module import install_module
+from groundrun.judging.guest.proxy import Candidate, Declined, Refused
+from groundrun.judging.guest.testfile import Watch, find_missing, grade_file
 
 MAX_EXPLAINED = 20
 STARTED = b"{}"  # a grader that ends with nothing at all never met the candidate: our fault
@@ -35,22 +39,34 @@ def main(job: GuestJob) -> None:
     candidate = Candidate(job.channel, name=task["name"], allowed=task["allowed"], watched=task["watched"], inspect=task["inspect"])
     helpers = _load_reference(task["reference"], task["name"])
     passed: list[bool | None] = [None] * len(task["tests"])
+    parts: list[list[tuple[str, str]]] = [[(name, ".") for name in test.get("counted", ())] for test in task["tests"]]
     failures: list[dict[str, Any]] = []
-    if not candidate.wait():
+    missing = find_missing(task["tests"])
+    if missing:
+        candidate.gone = True
+    elif not candidate.wait():
         failures.append(_failure(-1, candidate, None))
     else:
         for number, test in enumerate(task["tests"]):
             candidate.begin()
-            entry = EntryPoint(candidate)
-            result = run_test(test, entry, {**helpers, "__name__": "test", "__builtins__": __builtins__, task["name"]: entry})
-            passed[number] = result.passed and candidate.failure is None
-            if not passed[number] and len(failures) < MAX_EXPLAINED:
-                failures.append(_failure(number, candidate, result))
+            if test["kind"] == "file":
+                candidate.refusal = Declined
+                install_module(candidate, test["module"])
+                passed[number], parts[number] = grade_file(test, number, _Watch(number, candidate, failures), lenient=task["inspect"])
+                candidate.refusal = Refused
+            else:
+                entry = EntryPoint(candidate, None)
+                result = run_test(test, entry, {**helpers, "__name__": "test", "__builtins__": __builtins__, task["name"]: entry})
+                passed[number] = result.passed and candidate.failure is None
+                if not passed[number] and len(failures) < MAX_EXPLAINED:
+                    failures.append(_failure(number, candidate, result))
             if candidate.gone:
                 break
     report = {
         "passed": passed,
+        "parts": parts,
         "failures": failures,
+        "missing": missing,
         "lost": candidate.gone,
         "used": sorted(candidate.used),
         "mutated": sorted(candidate.mutated, key=str),
@@ -58,6 +74,31 @@ def main(job: GuestJob) -> None:
     }
     job.report(json.dumps(report).encode())
     os._exit(0)  # threads that a test left behind must not keep a finished grading alive
+
+
+class _Watch(Watch):
+    """What a test file does to the candidate. A failure noted between two tests is the next one's."""
+
+    guarded = True
+
+    def __init__(self, number: int, candidate: Candidate, failures: list[dict[str, Any]]) -> None:
+        self._number, self._candidate, self._failures = number, candidate, failures
+
+    def is_spoiled(self, *, passed: bool) -> bool:
+        candidate = self._candidate
+        if passed and candidate.peeked and candidate.failure is None:
+            candidate.failure, candidate.detail = NOT_PLAIN, "repr"
+        return candidate.failure is not None
+
+    def is_over(self) -> bool:
+        return self._candidate.gone
+
+    def begin(self) -> None:
+        self._candidate.begin()
+
+    def explain(self, part: str, result: Result) -> None:
+        if len(self._failures) < MAX_EXPLAINED or not part:
+            self._failures.append({**_failure(self._number, self._candidate, result), "part": clean(part)})
 
 
 def _load_reference(source: str | None, name: str) -> dict[str, Any]:

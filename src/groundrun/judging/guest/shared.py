@@ -15,27 +15,46 @@ from typing import Any
 from groundrun.engine.guest.job import GuestJob
 from groundrun.judging.guest.checks import Result, clean, run_test
 from groundrun.judging.guest.grader import MAX_EXPLAINED, STARTED
+from groundrun.judging.guest.testfile import Watch, find_missing, grade_file
 
 FILE = "<candidate>"
 
 
 def main(job: GuestJob) -> None:
-    """Execute the candidate's source, then each test in the same globals."""
+    """Execute the candidate's source, then each test in the same globals; a test file imports it instead."""
     job.report(STARTED)
     task = json.loads(job.payload)
-    sys.path.insert(0, os.getcwd())
-    module = types.ModuleType("candidate")
-    sys.modules["candidate"] = module
-    exec(compile(job.source, FILE, "exec", dont_inherit=True), module.__dict__)
+    missing = find_missing(task["tests"])
+    names = [test["module"] for test in task["tests"] if test["kind"] == "file"] or ["candidate"]
+    module = types.ModuleType(names[0])
     passed: list[bool] = []
+    parts: list[list[tuple[str, str]]] = [[] for _ in task["tests"]]
     failures: list[dict[str, Any]] = []
-    for number, test in enumerate(task["tests"]):
-        result = run_test(test, module.__dict__.get(task["name"]), module.__dict__)
-        passed.append(result.passed)
-        if not result.passed and len(failures) < MAX_EXPLAINED:
-            failures.append(_failure(number, result))
-    report = {"passed": passed, "failures": failures, "lost": False, "used": [], "mutated": [], "returned": []}
-    job.report(json.dumps(report).encode())
+    if not missing:
+        sys.path.insert(0, os.getcwd())
+        sys.modules.update(dict.fromkeys(names, module))
+        exec(compile(job.source, FILE, "exec", dont_inherit=True), module.__dict__)
+    for number, test in enumerate([] if missing else task["tests"]):
+        if test["kind"] == "file":
+            right, parts[number] = grade_file(test, number, _Watch(number, failures), lenient=task["inspect"])
+        else:
+            result = run_test(test, module.__dict__.get(task["name"]), module.__dict__)
+            right = result.passed
+            if not right and len(failures) < MAX_EXPLAINED:
+                failures.append(_failure(number, result))
+        passed.append(right)
+    passed = passed or [False] * len(task["tests"])
+    report = {"passed": passed, "parts": parts, "failures": failures, "missing": missing}
+    job.report(json.dumps({**report, "lost": False, "used": [], "mutated": [], "returned": []}).encode())
+
+
+class _Watch(Watch):
+    def __init__(self, number: int, failures: list[dict[str, Any]]) -> None:
+        self._number, self._failures = number, failures
+
+    def explain(self, part: str, result: Result) -> None:
+        if len(self._failures) < MAX_EXPLAINED or not part:
+            self._failures.append({**_failure(self._number, result), "part": clean(part)})
 
 
 def _failure(number: int, result: Result) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from groundrun.attacks import Ruling, SuiteResult
+from groundrun.attacks.attack import Ruling, SuiteResult
 from groundrun.records import Isolation
 from groundrun.reports.phrases import make_printable, name_guards
 
@@ -24,5 +24,6 @@ def render_attacks(suite: SuiteResult, isolation: Isolation) -> RenderableType:
         shown = detail[:_DETAIL_LENGTH] if result.verdict is Ruling.CONTAINED else detail
         table.add_row(result.family.value, result.name, Text(result.verdict.value.upper(), _STYLES[result.verdict]), Text(shown))
     total = len(suite.attacks)
+    untried = [Text(make_printable(f"not run: {sentence}"), "yellow") for sentence in suite.not_run]
     sums = f"contained {suite.contained[0]}/{total}, bounded by an announced soft guard {suite.bounded[0]}, fooled {suite.fooled[0]}"
-    return Group(table, Text(name_guards(isolation)), Text(sums, "bold red" if suite.fooled[0] else "bold green"))
+    return Group(table, *untried, Text(name_guards(isolation)), Text(sums, "bold red" if suite.fooled[0] else "bold green"))
