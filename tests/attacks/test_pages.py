@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.reports.test_page import gather_example, report_of
+from tests.reports.structure import gather_example, report_of
 
 from groundrun.attacks import PageAttack, Ruling, list_attacks, pages, run_page_attack, run_suite
 from groundrun.attacks.pages import CANARY, MARKUP, find_markup

@@ -296,11 +296,11 @@ def test_a_file_that_changes_while_it_is_judged_is_bad_input(tmp_path: Path, eng
     path = tmp_path / "s.jsonl"
     samples = sample_file(path, RIGHT)
 
-    async def edit(engine: Engine, problem: Problem) -> Calibration:
+    def edit(engine: Engine) -> str:
         path.write_text(path.read_text().replace("x + 1", "x + 2"))
-        return await acalibrate(engine, problem)
+        return "edited"
 
-    monkeypatch.setattr(runner, "acalibrate", edit)
+    monkeypatch.setattr(runner, "_ask_interpreter", edit)
     with pytest.raises(BadInput, match="sample 0 of T/0 changed while it was read"):
         runner.evaluate(DATASET, samples, engine, tmp_path / "run")
 

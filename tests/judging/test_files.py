@@ -416,9 +416,15 @@ def test_what_a_file_holds_may_not_depend_on_the_candidate(engine: Engine) -> No
     problem = _problem(_pytest(text), reference="SIZES = [1, 2]\n" + SHOP)
     found = calibrate(engine, problem)
     assert found.protected and found.counted == (("test_a[1]", "test_a[2]"),)
-    for sizes, says in (("[1, 2, 3]", "++"), ("[]", "--"), ("[2]", "-+"), ("range(9999)", "--")):
+    for sizes, says in (("[1, 2, 3]", "++"), ("[]", "--"), ("[2]", "-+"), ("range(9999)", "++")):
         verdict = _judge(engine, problem, f"SIZES = {sizes}\n{SHOP}", found)
         assert (verdict.passed, verdict.tests[0].inputs) == (says == "++", says)
+
+
+def test_a_file_of_too_many_tests_is_named_as_the_reason(engine: Engine) -> None:
+    text = "import unittest\nclass T(unittest.TestCase): pass\nfor n in range(4001):\n    setattr(T, f'test_{n}', lambda self: None)\n"
+    verdict = _judge(engine, _problem(FileTest(text + "def test_none(): pass\n"), reference=None), SHOP)
+    assert verdict.passed is False and verdict.evidence is not None and "at most 4000" in verdict.evidence.message
 
 
 def test_members_are_the_candidates_own_and_no_more(engine: Engine) -> None:

@@ -51,8 +51,8 @@ def test_report_is_this_text() -> None:
     out = io.StringIO()
     Console(file=out, width=100, color_system=None, soft_wrap=True).print(render_authored(judged))
     assert [line.rstrip() for line in out.getvalue().splitlines()] == [
-        "problem  right  wrong  crash  endless  memory  cheat",
-        "Sum      ●                    ○                ✗",
+        "problem  right  wrong  crash  endless  slow  memory  cheat",
+        "Sum      ●                    ○                      ✗",
         "● passed  ○ failed  ✗ unexpected  ? masked",
         r"not as authored: Sum, 'sly' should fail: ok, said\x1b[31m so and so",
     ]
@@ -73,11 +73,11 @@ def test_narrow_report_keeps_its_columns() -> None:
     out = io.StringIO()
     Console(file=out, width=50, color_system=None).print(render_authored(judged, width=50))
     assert [line.rstrip() for line in out.getvalue().splitlines()] == [
-        "problem                    ri wr cr en me ch",
-        "A title of twenty-six char ●        ○     ○",
+        "problem                    ri wr cr en sl me ch",
+        "A title of twenty-six char ●        ○        ○",
         "● passed  ○ failed  ✗ unexpected  ? masked",
-        "ri right  wr wrong  cr crash  en endless  me",
-        "memory  ch cheat",
+        "ri right  wr wrong  cr crash  en endless  sl slow",
+        "me memory  ch cheat",
     ]
 
 

@@ -40,7 +40,7 @@ def test_the_table_is_this_text(write_run: WriteRun) -> None:
         r"t/2\x1b[2J  0 of 1  !~",
         "1 problem more: every sample passed",
         "Repeatability: 1 sample of equal programs ended differently when run again: flaky.",
-        "Isolation: Isolation landlock, landlock 2, memory per process, CPU by wait4. Missing: No disk guard.",
+        "Isolation: Rung landlock, landlock 2, memory per process, CPU by wait4. Missing: No disk guard.",
     ]
 
 

@@ -161,7 +161,7 @@ def measure(
         for name, counted in partial.items():
             counted.setdefault(verdict.task_id, Tally(task_id=verdict.task_id)).add(_narrow(verdict, name))
         outcomes["masked" if verdict.passed is None else verdict.outcome.value] += 1
-    scored = [tally for tally in tallies.values() if tally.scored]
+    scored = _in_order(tallies)
     fewest = min((tally.scored for tally in scored), default=0)
     only = f"only {fewest} sample{'' if fewest == 1 else 's'} with an answer"
     kept = [k for k in ks if 1 <= k <= fewest]
@@ -173,9 +173,7 @@ def measure(
         passed=sum(tally.passed for tally in scored),
         estimates=tuple(_estimate(scored, k, seed, resamples) for k in kept),
         with_unprotected=tuple(_estimate(scored, k, seed, resamples, unprotected=True) for k in kept) if unprotected else (),
-        subsets=tuple(
-            _subset(name, [each for each in counted.values() if each.scored], kept, seed, resamples) for name, counted in partial.items()
-        ),
+        subsets=tuple(_subset(name, _in_order(counted), kept, seed, resamples) for name, counted in partial.items()),
         unprotected=unprotected,
         masked=masked,
         masked_share=masked / samples if samples else 0.0,
@@ -187,6 +185,11 @@ def measure(
         resamples=resamples,
         seed=seed,
     )
+
+
+def _in_order(tallies: dict[str, Tally]) -> list[Tally]:
+    """Those that have an answer, in an order that doesn't depend on which came first: the bootstrap draws by place."""
+    return [tallies[task_id] for task_id in sorted(tallies) if tallies[task_id].scored]
 
 
 def _narrow(verdict: Verdict, name: str) -> Verdict:

@@ -1,26 +1,35 @@
-"""Published HumanEval scores from recorded completions: recompute, compare, say where they differ.
+"""Published scores from recorded completions: recompute, compare, say where they differ.
 
-What is read is the folder that EvalPlus leaves beside a model's samples: `generated_eval_results.json` (whole programs and their
-`base_status`) and, where it lies there, `result.json` (the published percentages). Any model's folder of that layout works.
+`reproduce_humaneval` judges by HumanEval's own tests, `reproduce_evalplus` by HumanEval+ and MBPP+, in the version that a recording
+names by its hash. What is read is what EvalPlus leaves beside a model's samples (`recordings`).
 
-Exact: the recorded programs are run as EvalPlus built them, which is the prompt of HumanEval+ followed by the completion; the
+Exact: the recorded programs are run as EvalPlus built them, which is the prompt of HumanEval+ or MBPP+ followed by the completion; the
 unbiased pass@1; the published rounding to one decimal, so the tolerance of a percentage is 0.05.
-Ours: EvalPlus decided `base_status` by comparing with the reference on its own inputs under a wall clock, we decide by the data
-set's `check`. The third row counts the problems where both decide alike and names the others.
-Left out: the `plus` statuses, which need EvalPlus's data.
+Ours: EvalPlus decided under a wall clock; we count processor time. HumanEval's `base_status` is EvalPlus's word on its base inputs, which
+`reproduce_humaneval` holds against the data set's `check`. Rows of statuses count where both decide alike and name the others.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 
-from groundrun.benchmarks.dataset import Dataset, read_plain
+from groundrun.benchmarks.dataset import Dataset
+from groundrun.benchmarks.evalplus import BASE, PLUS, RELEASES, Release, find_release, load_humaneval_plus, load_mbpp_plus
 from groundrun.benchmarks.humaneval import load_humaneval
 from groundrun.benchmarks.metrics import Tally, estimate_pass_at_k
+from groundrun.benchmarks.recordings import (
+    GENERATED,
+    Recorded,
+    Recording,
+    Suite,
+    find_recordings,
+    look_upwards,
+    read_recording,
+)
 from groundrun.benchmarks.runner import Progress, evaluate
 from groundrun.benchmarks.samples import SampleSet
 from groundrun.benchmarks.store import StoredCompletion, read_verdicts
@@ -29,10 +38,6 @@ from groundrun.errors import BadInput, DatasetMissing
 from groundrun.models import Oracle
 from groundrun.records import Verdict
 
-SYSTEM = "humaneval"
-RESULTS = "generated_eval_results.json"
-PUBLISHED = "result.json"
-GENERATED = "generated.jsonl"
 PERCENT_TOLERANCE = 0.05
 
 
@@ -48,82 +53,163 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     note: str = ""
 
 
-class _Recorded(msgspec.Struct, frozen=True):
-    task_id: str
-    solution: str
-    base_status: str
+class _Bench:
+    """Where runs are made: an engine, a folder for run folders, and who watches. `system` names its rows."""
 
+    def __init__(self, system: str, engine: Engine, folder: Path, progress: Progress | None) -> None:
+        self.system, self._engine, self._folder, self._progress = system, engine, folder, progress
 
-class _Results(msgspec.Struct, frozen=True):
-    hash: str
-    eval: dict[str, list[_Recorded]]
+    def judge(self, dataset: Dataset, source: Oracle | Sequence[StoredCompletion], name: str, compat: str = "") -> list[Verdict]:
+        """The verdicts of a run, in a run folder of that name."""
+        folder = self._folder / name
+        evaluate(dataset, source, self._engine, folder, ks=(1,), compat=compat, progress=self._progress)
+        return list(read_verdicts(folder))
+
+    def compare(self, row: str, published: float, measured: float, tolerance: float, *notes: str) -> Row:
+        """A row of the table."""
+        ok = abs(measured - published) <= tolerance + 1e-9
+        note = "; ".join(filter(None, notes))
+        return Row(system=self.system, row=row, published=published, measured=round(measured, 4), tolerance=tolerance, ok=ok, note=note)
+
+    def check_references(self, dataset: Dataset, row: str, name: str) -> Row:
+        """How many references pass, protected."""
+        verdicts = self.judge(dataset, Oracle(), name)
+        passed = sum(verdict.passed is True and verdict.protected for verdict in verdicts)
+        failed = [verdict.task_id for verdict in verdicts if not (verdict.passed and verdict.protected)]
+        left_out = [
+            f"{verdict.task_id} ({test.inputs.count('x')} of {test.name})"
+            for verdict in verdicts
+            for test in verdict.tests
+            if "x" in test.inputs
+        ]
+        return self.compare(
+            row,
+            len(dataset.problems),
+            passed,
+            0,
+            dataset.warning,
+            _name("not passed, or not protected", failed),
+            _name("inputs left out because the reference's result is too large to cross", left_out),
+        )
+
+    def compare_statuses(
+        self, row: str, recording: Recording, verdicts: Sequence[Verdict], test: str, status: Callable[[Recorded], str | None]
+    ) -> Row:
+        """How many recorded statuses our verdicts meet; `test` is the name of the test that decides, empty for all."""
+        ours = {(verdict.task_id, verdict.sample): _passes(verdict, test) for verdict in verdicts}
+        recorded = {(task_id, sample): status(each) == "pass" for task_id, sample, each in recording.samples()}
+        differing = sorted(key[0] for key, passed in recorded.items() if ours[key] is not passed)
+        return self.compare(row, len(recorded), len(recorded) - len(differing), 0, _name("decided otherwise", differing))
 
 
 def reproduce_humaneval(
     engine: Engine, *, data: Path | None = None, dataset: Path | None = None, folder: Path | None = None, progress: Progress | None = None
 ) -> tuple[Row, ...]:
-    """The rows of one recorded model, or of all that lie under `data` (None: `GROUNDRUN_DATA`).
+    """HumanEval: the rows of one recorded model, or of all that lie under `data` (None: `GROUNDRUN_DATA`).
 
     data: a results file, a folder that holds one, or a folder with `MODEL/evalplus/humaneval/` in it. dataset: where HumanEval is, when
     it is not found from `data` or `GROUNDRUN_DATA`. folder: keep the run folders here; None for a temporary place.
     Raises `DatasetMissing`, `BadInput`, and what `evaluate` raises.
     """
-    problems = _find_dataset(data, dataset)
-    recordings = _find_recordings(data, Path(problems.path))
+    problems = _find_dataset(load_humaneval, data, dataset)
+    recordings = [read_recording(path) for path in find_recordings(data or Path(problems.path).parent.parent, Suite.HUMANEVAL)]
     with tempfile.TemporaryDirectory(prefix="groundrun-") as temporary:
-        runs = folder or Path(temporary)
-        rows = [_check_references(engine, problems, runs / "references", progress)]
-        for results in recordings:
-            rows += _check_recording(engine, problems, results, runs / _label(results), progress)
+        bench = _Bench("humaneval", engine, folder or Path(temporary), progress)
+        rows = [bench.check_references(problems, "canonical solutions passed, protected", "references")]
+        for recording in recordings:
+            _refuse_unknown(recording, problems)
+            programs = recording.programs()
+            verdicts = bench.judge(problems, programs, recording.label)
+            published, note = recording.published("humaneval", plus=False)
+            missing = len(problems.problems) - len(recording.eval)
+            notes = (
+                note,
+                f"problems without a recorded completion: {missing}" if missing else "",
+                _other_prompts(recording, problems, programs),
+                problems.warning,
+            )
+            rows += [
+                bench.compare(f"{recording.label}: pass@1, percent", published, _percent(verdicts, ""), PERCENT_TOLERANCE, *notes),
+                bench.compare_statuses(
+                    f"{recording.label}: recorded base statuses met", recording, verdicts, "", lambda each: each.base_status
+                ),
+            ]
     return tuple(rows)
 
 
-def _check_references(engine: Engine, dataset: Dataset, folder: Path, progress: Progress | None) -> Row:
-    verdicts = _judge(engine, dataset, Oracle(), folder, progress)
-    passed = sum(verdict.passed is True and verdict.protected for verdict in verdicts)
-    failed = [verdict.task_id for verdict in verdicts if not (verdict.passed and verdict.protected)]
-    note = dataset.warning or _name("not passed, or not protected", failed)
-    return _compare("canonical solutions passed, protected", len(dataset.problems), passed, 0, note)
+def reproduce_evalplus(
+    engine: Engine,
+    *,
+    data: Path | None = None,
+    dataset: Path | None = None,
+    folder: Path | None = None,
+    compat: str = "",
+    progress: Progress | None = None,
+) -> tuple[Row, ...]:
+    """HumanEval+ and MBPP+: references of every version that is found, then the recorded models in the version that they name.
+
+    Arguments as in `reproduce_humaneval`; compat: `evalplus` for its wall-clock rules. Raises as there.
+    """
+    with tempfile.TemporaryDirectory(prefix="groundrun-") as temporary:
+        bench = _Bench("evalplus", engine, folder or Path(temporary), progress)
+        found = {release.md5: problems for release in RELEASES if (problems := _find_release(release, data, dataset, compat)) is not None}
+        if not found:
+            benchmark = RELEASES[0].benchmark
+            raise DatasetMissing(benchmark.name, benchmark.address, tuple(map(str, filter(None, (dataset, data)))))
+        rows = []
+        for problems in found.values():
+            name = f"{problems.benchmark.name} {problems.benchmark.version}"
+            rows.append(bench.check_references(problems, f"references of {name} passed, protected", f"references {name}"))
+        place = data or next(Path(problems.path) for problems in found.values()).parent.parent
+        paths = {suite: _list_recordings(place, suite) for suite in Suite}
+        if not any(paths.values()):
+            find_recordings(place, Suite.HUMANEVAL)  # says what was looked for
+        for suite, listed in paths.items():
+            for path in listed:
+                recording = read_recording(path)
+                release = find_release(recording.hash)
+                if release is None or release.md5 not in found:
+                    wanted = f"{release.benchmark.name} {release.benchmark.version}" if release else "no version that is known"
+                    raise BadInput(str(path), f"it was judged with {wanted} (hash {recording.hash})", hint="put that version beside it")
+                rows += _compare_recording(bench, recording, suite, found[release.md5], compat)
+    return tuple(rows)
 
 
-def _check_recording(engine: Engine, dataset: Dataset, path: Path, folder: Path, progress: Progress | None) -> list[Row]:
-    results = _read_results(path)
-    label = _label(path)
-    known = {problem.task_id for problem in dataset.problems}
-    unknown = sorted(set(results.eval) - known)
-    if unknown:
-        raise BadInput(str(path), f"unknown task_id {unknown[0]!r}: these are not results of HumanEval")
-    programs = [
-        StoredCompletion(task_id=task_id, text=recorded.solution, solution=recorded.solution, sample=sample, model=label, rule="solution")
-        for task_id, samples in results.eval.items()
-        for sample, recorded in enumerate(samples)
-    ]
-    verdicts = _judge(engine, dataset, programs, folder, progress)
-    statuses = {
-        (task_id, sample): recorded.base_status == "pass"
-        for task_id, samples in results.eval.items()
-        for sample, recorded in enumerate(samples)
-    }
-    differing = sorted(verdict.task_id for verdict in verdicts if verdict.passed is not statuses[verdict.task_id, verdict.sample])
-    published, note = _published(path, results)
-    missing = len(known) - len(results.eval)
-    notes = [
-        note,
-        f"problems without a recorded completion: {missing}" if missing else "",
-        _other_prompts(path, dataset, programs),
-        dataset.warning,
-    ]
+def _compare_recording(bench: _Bench, recording: Recording, suite: Suite, dataset: Dataset, compat: str) -> list[Row]:
+    _refuse_unknown(recording, dataset)
+    verdicts = bench.judge(dataset, recording.programs(), f"{recording.label} {suite}", compat)
+    version = f"{dataset.benchmark.name} {dataset.benchmark.version}"
+    base, note = recording.published(suite.value, plus=False)
+    plus, _ = recording.published(f"{suite}+", plus=True)
+    missing = len(dataset.problems) - len(recording.eval)
+    notes = (note, f"problems without a recorded completion: {missing}" if missing else "", dataset.warning)
+    label = f"{recording.label}, {version}"
     return [
-        _compare(f"{label}: pass@1, percent", published, _percent(verdicts), PERCENT_TOLERANCE, "; ".join(filter(None, notes))),
-        _compare(
-            f"{label}: recorded base statuses met", len(statuses), len(statuses) - len(differing), 0, _name("decided otherwise", differing)
-        ),
+        bench.compare(f"{label}: pass@1 of base tests, percent", base, _percent(verdicts, BASE), PERCENT_TOLERANCE, *notes),
+        bench.compare(f"{label}: pass@1, percent", plus, _percent(verdicts, ""), PERCENT_TOLERANCE, *notes),
+        bench.compare_statuses(f"{label}: recorded base statuses met", recording, verdicts, BASE, lambda each: each.base_status),
+        bench.compare_statuses(f"{label}: recorded plus statuses met", recording, verdicts, PLUS, lambda each: each.plus_status),
     ]
 
 
-def _other_prompts(path: Path, dataset: Dataset, programs: Sequence[StoredCompletion]) -> str:
+def _passes(verdict: Verdict, test: str) -> bool | None:
+    """Whether all tests of that name passed; a problem without such a test is decided by the others."""
+    named = [each.passed for each in verdict.tests if each.name == test]
+    return all(each is True for each in named) if named and verdict.passed is not None else verdict.passed
+
+
+def _percent(verdicts: Sequence[Verdict], test: str) -> float:
+    tallies: dict[str, Tally] = {}
+    for verdict in verdicts:
+        narrowed = msgspec.structs.replace(verdict, passed=_passes(verdict, test))
+        tallies.setdefault(verdict.task_id, Tally(task_id=verdict.task_id)).add(narrowed)
+    values = [estimate_pass_at_k(tally.scored, tally.passed, 1) for tally in tallies.values() if tally.scored]
+    return 100.0 * sum(values) / len(values) if values else 0.0
+
+
+def _other_prompts(recording: Recording, dataset: Dataset, programs: Sequence[StoredCompletion]) -> str:
     """Which recorded programs are not HumanEval's prompt + completion: HumanEval+ changed some prompts. Empty without the completions."""
-    generated = path.with_name(GENERATED)
+    generated = recording.path.with_name(GENERATED)
     if not generated.exists():
         return ""
     built = {(made.task_id, made.sample): made.solution for made in SampleSet(generated, dataset.problems, skip_bad=True)}
@@ -131,83 +217,41 @@ def _other_prompts(path: Path, dataset: Dataset, programs: Sequence[StoredComple
     return _name("judged as recorded, with the prompt of HumanEval+", other)
 
 
-def _judge(
-    engine: Engine, dataset: Dataset, source: Oracle | Sequence[StoredCompletion], folder: Path, progress: Progress | None
-) -> list[Verdict]:
-    evaluate(dataset, source, engine, folder, ks=(1,), progress=progress)
-    return list(read_verdicts(folder))
+def _refuse_unknown(recording: Recording, dataset: Dataset) -> None:
+    unknown = sorted(set(recording.eval) - {problem.task_id for problem in dataset.problems})
+    if unknown:
+        raise BadInput(str(recording.path), f"unknown task_id {unknown[0]!r}: these are not results of {dataset.benchmark.name}")
 
 
-def _percent(verdicts: list[Verdict]) -> float:
-    tallies: dict[str, Tally] = {}
-    for verdict in verdicts:
-        tallies.setdefault(verdict.task_id, Tally(task_id=verdict.task_id)).add(verdict)
-    values = [estimate_pass_at_k(tally.scored, tally.passed, 1) for tally in tallies.values() if tally.scored]
-    return 100.0 * sum(values) / len(values) if values else 0.0
-
-
-def _published(path: Path, results: _Results) -> tuple[float, str]:
-    """The published percentage; without result.json what the recorded statuses come to."""
-    beside = path.with_name(PUBLISHED)
-    if beside.exists():
-        try:
-            return float(msgspec.json.decode(beside.read_bytes())["humaneval"]["pass@1"]), ""
-        except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
-            raise BadInput(str(beside), f"it has no humaneval pass@1: {error!r}") from error
-    shares = [sum(recorded.base_status == "pass" for recorded in samples) / len(samples) for samples in results.eval.values()]
-    return 100.0 * sum(shares) / len(shares), f"no {PUBLISHED} there: published is what the recorded statuses come to"
-
-
-def _read_results(path: Path) -> _Results:
-    try:
-        results = msgspec.json.decode(read_plain(path), type=_Results)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadInput(str(path), f"not results as EvalPlus writes them: {error}") from error
-    if not results.eval or not all(results.eval.values()):
-        raise BadInput(str(path), "a problem has no result, or there are no results at all")
-    return results
-
-
-def _find_dataset(data: Path | None, dataset: Path | None) -> Dataset:
-    """HumanEval from where it was said to be, else from `data` or a folder above it, else from `GROUNDRUN_DATA`."""
+def _find_dataset(load: Callable[[Path | None], Dataset], data: Path | None, dataset: Path | None) -> Dataset:
+    """A data set from where it was said to be, else from `data` or a folder above it, else from `GROUNDRUN_DATA`."""
     if dataset is not None:
-        return load_humaneval(dataset)
-    for place in _upwards(data):
+        return load(dataset)
+    for place in look_upwards(data):
         try:
-            return load_humaneval(place)
+            return load(place)
         except DatasetMissing:
             continue
-    return load_humaneval()
+    return load(None)
 
 
-def _upwards(data: Path | None) -> Iterator[Path]:
-    if data is not None:
-        yield from (place for place in (data.resolve(), *data.resolve().parents[:4]) if place.is_dir())
+def _find_release(release: Release, data: Path | None, dataset: Path | None, compat: str) -> Dataset | None:
+    """The data of a release, None where it is not at hand."""
+    benchmark = release.benchmark
+    load = load_mbpp_plus if benchmark.name == "mbpp_plus" else load_humaneval_plus
+    try:
+        found = _find_dataset(lambda place: load(place, version=benchmark.version, compat=compat), data, dataset)
+    except DatasetMissing:
+        return None
+    return None if found.warning else found
 
 
-def _find_recordings(data: Path | None, problems: Path) -> list[Path]:
-    place = data or problems.parent.parent
-    if place.is_file():
-        return [place.with_name(RESULTS) if place.name in (PUBLISHED, GENERATED) else place]
-    for pattern in (RESULTS, f"humaneval/{RESULTS}", f"evalplus/humaneval/{RESULTS}", f"*/evalplus/humaneval/{RESULTS}"):
-        found = sorted(place.glob(pattern))
-        if found:
-            return found
-    raise BadInput(
-        str(place), f"no {RESULTS} in it, nor in evalplus/humaneval/ or MODEL/evalplus/humaneval/", hint="name the folder with --data"
-    )
-
-
-def _label(results: Path) -> str:
-    """The model's name: the folder above `evalplus/humaneval`, else the folder that the file lies in."""
-    parts = results.resolve().parts
-    return parts[-4] if parts[-3:-1] == ("evalplus", "humaneval") else parts[-2]
+def _list_recordings(place: Path, suite: Suite) -> list[Path]:
+    try:
+        return find_recordings(place, suite)
+    except BadInput:
+        return []
 
 
 def _name(what: str, task_ids: list[str]) -> str:
     return f"{what}: {', '.join(task_ids)}" if task_ids else ""
-
-
-def _compare(row: str, published: float, measured: float, tolerance: float, note: str) -> Row:
-    ok = abs(measured - published) <= tolerance + 1e-9
-    return Row(system=SYSTEM, row=row, published=published, measured=round(measured, 4), tolerance=tolerance, ok=ok, note=note)

@@ -1,7 +1,8 @@
 """The main job: completions in, verdicts and scores out, in a run folder that the same command goes on with.
 
-Order: open the folder (or go on with it), run the reference solutions, then obtain, store, judge and store again, a small window at a
-time, then measure. One asyncio loop does all of it, so that every write is made between two awaits and none is torn by an interrupt.
+Order: open the folder (or go on with it); obtain, store, judge and store again, a small window at a time, while reference solutions run
+ahead of the candidates that need them; then measure. One asyncio loop does all of it, so that every write is made between two awaits and
+none is torn by an interrupt.
 
 Promises: memory doesn't grow with the number of samples beyond their keys; a sample with an answer is never judged again; our
 faults (`EngineError`) are tried once more, then masked, and judged anew when the run is gone on with; Ctrl-C (or cancelling
@@ -42,7 +43,7 @@ from groundrun.benchmarks.store import (
 )
 from groundrun.engine import Engine
 from groundrun.errors import BadInput, EngineError, UsageError
-from groundrun.judging import JUDGE_VERSION, Calibration, acalibrate, ajudge
+from groundrun.judging import JUDGE_VERSION, REFERENCE_PASSES, Calibration, acalibrate, ajudge
 from groundrun.models import FiniteModel, Model
 from groundrun.records import Completion, Limits, Problem, Verdict
 
@@ -207,20 +208,24 @@ class _Evaluation:
         self.resumed = len(store.judged)
         self._source, self._engine, self._store, self._n, self._progress = source, engine, store, n, progress
         self._repeat = repeat
-        self._calibrations: dict[str, Calibration] = {}
+        self._calibrations: dict[str, asyncio.Task[Calibration | None]] = {}
         self._memory = VerdictMemory()
         self._inventory = inventory
 
     async def judge_all(self) -> None:
-        """Calibrate, then judge every sample that has no answer yet."""
+        """Judge every sample that has no answer yet, each as soon as its problem is calibrated."""
         wanted = self._list_wanted()
-        await self._calibrate_all(list(dict.fromkeys(task_id for task_id, _ in wanted)), settled=self._store.judged.issuperset(wanted))
+        task_ids = list(dict.fromkeys(task_id for task_id, _ in wanted))
         if self._progress:
             self._progress.begin(total=len(wanted), done=self.resumed)
             if torn := self._store.repaired_bytes:
                 self._progress.note(f"a torn last record of {torn} byte{'' if torn == 1 else 's'} was removed and is made again")
+        remaining = iter(() if self._recall_gold(wanted) else task_ids)
         requests = self._requests()
-        await _run_all([self._work(requests) for _ in range(2 * self._engine.workers)])
+        judges = [self._work(requests) for _ in range(2 * self._engine.workers)]
+        await _run_all([*judges, *(self._calibrate_ahead(remaining) for _ in range(self._engine.workers))])
+        if self._calibrations:
+            self.gold = self._count_gold(task_ids)
 
     def _list_wanted(self) -> Collection[Key]:
         """Every sample that is to have an answer."""
@@ -228,32 +233,43 @@ class _Evaluation:
             return self._inventory.programs
         return [(problem.task_id, sample) for problem in self.problems.values() for sample in range(self._count(problem))]
 
-    async def _calibrate_all(self, task_ids: list[str], *, settled: bool) -> None:
-        if settled:
+    def _recall_gold(self, wanted: Collection[Key]) -> bool:
+        """Whether nothing is left to be judged and the references' own results are known from before."""
+        if self._store.judged.issuperset(wanted):
             try:
                 self.gold = read_metrics(self._store.path).gold
-                return
-            except BadInput:
-                pass  # interrupted between the last verdict and the scores: the references run once more
-        remaining = iter(task_ids)
-        masked: list[str] = []
+            except BadInput:  # interrupted between the last verdict and the scores: the references run once more
+                return False
+            return True
+        return False
 
-        async def work() -> None:
-            for task_id in remaining:
-                try:
-                    self._calibrations[task_id] = await _twice(functools.partial(acalibrate, self._engine, self.problems[task_id]))
-                except EngineError:
-                    masked.append(task_id)
+    async def _calibrate_ahead(self, remaining: Iterator[str]) -> None:
+        for task_id in remaining:
+            await self._calibrate(task_id)
 
-        await _run_all([work() for _ in range(self._engine.workers)])
+    def _calibrate(self, task_id: str) -> asyncio.Task[Calibration | None]:
+        """The calibration of a problem, run once; None when faults of ours prevented it."""
+        task = self._calibrations.get(task_id)
+        if task is None:
+            task = self._calibrations[task_id] = asyncio.create_task(self._run_reference(self.problems[task_id]))
+        return task
+
+    async def _run_reference(self, problem: Problem) -> Calibration | None:
+        try:
+            return await _twice(functools.partial(acalibrate, self._engine, problem))
+        except EngineError:
+            return None
+
+    def _count_gold(self, task_ids: list[str]) -> Gold:
         with_reference = [task_id for task_id in task_ids if self.problems[task_id].reference is not None]
-        found = {task_id: self._calibrations[task_id] for task_id in with_reference if task_id in self._calibrations}
-        self.gold = Gold(
+        found = {task_id: calibration for task_id in with_reference if (calibration := self._calibrations[task_id].result()) is not None}
+        return Gold(
             passed=sum(calibration.passed for calibration in found.values()),
             total=len(with_reference),
             protected=sum(calibration.passed and calibration.protected for calibration in found.values()),
             failed=tuple(task_id for task_id, calibration in found.items() if not calibration.passed),
-            masked=tuple(sorted(masked)),
+            masked=tuple(sorted(task_id for task_id in task_ids if self._calibrations[task_id].result() is None)),
+            remarks={task_id: calibration.reason for task_id, calibration in found.items() if calibration.reason != REFERENCE_PASSES},
         )
 
     def _count(self, problem: Problem) -> int:
@@ -306,7 +322,7 @@ class _Evaluation:
             self.copied += 1
             return known
         problem = self.problems[completion.task_id]
-        calibration = self._calibrations.get(completion.task_id)
+        calibration = await self._calibrate(completion.task_id)
         if calibration is None:
             return self._mask(completion, False, "the reference solution could not be run")
         try:

@@ -1,6 +1,6 @@
 r"""Completions that a model wrote earlier, read from a file or a folder.
 
-A file has one JSON object a line (plain, gzip or xz): `task_id`, and `solution` (the whole program) or `completion` (the program
+A file has one JSON object a line (plain, gzip or xz): `task_id` (the number alone will do), and `solution` (the whole program) or `completion` (the program
 is the prompt followed by it, even when it repeats the prompt; this is EvalPlus's rule). With both, `solution` counts.
 `sample` (0, 1, ...) may number the samples of a task; without it they are numbered in the order of the file.
 A folder holds whole programs: `HumanEval_0.py`, or `HumanEval_0/0.py`, `HumanEval_0/1.py`, ... as EvalPlus writes them.
@@ -47,6 +47,7 @@ class SampleSet:
         self.bad: list[BadInput] = []
         self.tasks: dict[str, int] = {}
         self._problems = {problem.task_id: problem for problem in problems}
+        self._names = _list_names(self._problems)
         self._skip_bad = skip_bad
         self._refused: set[int] = set()
         self._numbered: dict[str, set[int]] = {}
@@ -81,7 +82,7 @@ class SampleSet:
         seen = _Seen()
         for number, line in self._lines():
             try:
-                row = _parse_row(line, self._problems)
+                row = _parse_row(line, self._names)
             except ValueError as error:
                 self._refuse(number, str(error))
                 continue
@@ -122,7 +123,7 @@ class SampleSet:
             if number in self._refused:
                 continue
             try:
-                row = _parse_row(line, self._problems)
+                row = _parse_row(line, self._names)
             except ValueError as error:
                 raise BadInput(str(self.path), f"the file changed while it was read: {error}", line=number) from error
             sample = row.sample
@@ -186,7 +187,17 @@ class _Seen:
         return min(tasks.values(), default=0) >= 2 and max(self._distinct.values(), default=0) >= 2
 
 
-def _parse_row(line: bytes, problems: dict[str, Problem]) -> _Row:
+def _list_names(task_ids: Iterable[str]) -> dict[str, str]:
+    """How a task may be called: its id, in any case, or the number at its end."""
+    names: dict[str, str] = {}
+    for task_id in task_ids:
+        names[task_id] = task_id
+        names.setdefault(task_id.casefold(), task_id)
+        names.setdefault(task_id.rpartition("/")[2], task_id)
+    return names
+
+
+def _parse_row(line: bytes, names: dict[str, str]) -> _Row:
     """One line as a row. Raises ValueError with what is wrong with it, in words."""
     try:
         text = line.removeprefix(b"\xef\xbb\xbf").decode("utf-8")
@@ -199,11 +210,12 @@ def _parse_row(line: bytes, problems: dict[str, Problem]) -> _Row:
         raise ValueError(f"this line is not a JSON object but {type(found).__name__}")
     if "task_id" not in found:
         raise ValueError("the field 'task_id' is missing")
-    task_id = found["task_id"]
-    if not isinstance(task_id, str):
-        raise ValueError(f"'task_id' must be a string, not {type(task_id).__name__}")
-    if task_id not in problems:
-        raise ValueError(f"unknown task_id {task_id[:80]!r}; ids look like {next(iter(problems), '')!r}")
+    given = found["task_id"]
+    if type(given) not in (str, int):
+        raise ValueError(f"'task_id' must be a string or a number, not {type(given).__name__}")
+    task_id = names.get(str(given)) or names.get(str(given).casefold())
+    if task_id is None:
+        raise ValueError(f"unknown task_id {str(given)[:80]!r}; ids look like {next(iter(names.values()), '')!r}")
     rule = "solution" if "solution" in found else "completion"
     if rule not in found:
         raise ValueError("the fields 'solution' and 'completion' are both missing")

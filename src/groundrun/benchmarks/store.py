@@ -79,13 +79,17 @@ class StoredCompletion(Completion, frozen=True, kw_only=True):
 
 
 class Gold(msgspec.Struct, frozen=True, kw_only=True):
-    """How the reference solutions of the judged problems did: below `total` is a fault of the environment or the data."""
+    """How the reference solutions of the judged problems did: below `total` is a fault of the environment or the data.
+
+    `remarks` says, by task, what a reference needed or why it failed, wherever that is more than passing.
+    """
 
     passed: int
     total: int
     protected: int
     failed: tuple[str, ...] = ()
     masked: tuple[str, ...] = ()
+    remarks: dict[str, str] = {}
 
 
 class RunMetrics(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,13 +8,14 @@ import click
 from rich.console import Console
 
 from groundrun.benchmarks.humaneval import HUMANEVAL
-from groundrun.benchmarks.reproduction import Row, reproduce_humaneval
+from groundrun.benchmarks.reproduction import Row, reproduce_evalplus, reproduce_humaneval
 from groundrun.cli.options import common_options, engine_options, make_engine, print_json
 from groundrun.cli.progress import Watch
+from groundrun.engine import Engine
 from groundrun.errors import DatasetMissing, UsageError
 from groundrun.reports.reproduction import render_rows
 
-SYSTEMS = ("humaneval",)
+SYSTEMS = {"humaneval": reproduce_humaneval, "evalplus": reproduce_evalplus}
 WIDTH = 160  # a table for people and for logs: cut cells would hide the numbers
 
 
@@ -39,7 +40,7 @@ def reproduce_verb(
     """Recompute published numbers from recorded model outputs.
 
     Prints what was published, what was measured here, and the difference. SYSTEM is one of the systems that have recorded
-    outputs (humaneval); all of them without it. The recordings are those that EvalPlus leaves beside a model's samples
+    outputs (humaneval, evalplus); all of them without it. The recordings are those that EvalPlus leaves beside a model's samples
     (generated_eval_results.json, result.json), of any model. Exit status 1 when a number differs.
     """
     if system is not None and system not in SYSTEMS:
@@ -49,7 +50,7 @@ def reproduce_verb(
             raise UsageError(f"{place} does not exist: name a file or a folder that is there")
     with make_engine(workers=workers, isolation=isolation, require=require, python=python) as engine, Watch("reproduce") as watch:
         try:
-            rows: tuple[Row, ...] = reproduce_humaneval(engine, data=data, dataset=dataset, folder=out, progress=watch)
+            rows = _reproduce([system] if system else list(SYSTEMS), engine, data, dataset, out, watch)
         except DatasetMissing:
             if data is None or dataset is not None:
                 raise
@@ -59,3 +60,19 @@ def reproduce_verb(
     else:
         Console(highlight=False, width=WIDTH).print(render_rows(rows))
     return 0 if all(row.ok for row in rows) else 1
+
+
+def _reproduce(systems: list[str], engine: Engine, data: Path | None, dataset: Path | None, out: Path | None, watch: Watch) -> list[Row]:
+    """The rows of every system whose data are at hand. Raises DatasetMissing when none's are."""
+    rows: list[Row] = []
+    missing: list[DatasetMissing] = []
+    for name in systems:
+        try:
+            rows += SYSTEMS[name](engine, data=data, dataset=dataset, folder=out and out / name, progress=watch)
+        except DatasetMissing as error:
+            missing.append(error)
+    if len(missing) == len(systems):
+        raise missing[0]
+    for absent in missing:
+        click.echo(f"note: left out: {absent}", err=True)
+    return rows

@@ -25,6 +25,7 @@ from groundrun.judging.stdio import run_stdio
 from groundrun.judging.steps import Plan, acarry_out, carry_out
 from groundrun.records import CallTest, CodeTest, DifferentialTest, FileTest, Limits, Problem, StdioTest
 
+REFERENCE_PASSES = "the reference passes"
 _GENEROUS_S = 6.0  # of grader time taken for granted while nothing is known; ten times that is its limit
 
 
@@ -91,7 +92,7 @@ def plan_calibration(problem: Problem, limits: Limits) -> Plan[Calibration]:
         return Calibration(protected=protected, passed=False, reason="the problem has no reference to calibrate with")
     if problem.reference is None:
         raise UsageError(f"problem {problem.task_id!r} has a differential test, which needs a reference")
-    found = Calibration(protected=True, passed=True, reason="the reference passes")
+    found = Calibration(protected=True, passed=True, reason=REFERENCE_PASSES)
     if tests:
         found = yield from _calibrate_grading(problem, problem.reference, tests, limits)
     truths: list[Truth] = []
@@ -142,7 +143,7 @@ def _calibrate_grading(problem: Problem, reference: str, tests: tuple[GradedTest
                 return Calibration(
                     protected=True,
                     passed=True,
-                    reason="the reference passes",
+                    reason=REFERENCE_PASSES,
                     mutates=mutates,
                     writes_back=touched,
                     operations=used,

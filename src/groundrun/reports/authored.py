@@ -21,7 +21,7 @@ from groundrun.starter import Candidate, Idea, StarterProblem
 
 GLYPHS = {"passed": "●", "failed": "○", "unexpected": "✗", "masked": "?"}
 ASCII_GLYPHS = {"passed": "+", "failed": "-", "unexpected": "X", "masked": "?"}
-_WIDE = 72
+_WIDE = 81
 """Columns that the table needs with its headings in full."""
 _STYLES = {"passed": "green", "failed": "dim", "unexpected": "bold red", "masked": "bold yellow"}
 

@@ -68,8 +68,8 @@ def _checks(report: Report) -> Iterator[Check]:
     )
     weak = config.isolation.rung is Rung.NONE or config.isolation.memory_guard is MemoryGuard.NOTHING
     missing = " ".join(f"Missing: {sentence.rstrip('.')}." for sentence in config.isolation.missing)
-    guards = name_guards(config.isolation)
-    yield Check(name="Isolation", fine=not (weak or missing), text=f"{guards[0].upper()}{guards[1:]}. {missing}".strip())
+    guards = name_guards(config.isolation).replace("isolation", "Rung", 1)
+    yield Check(name="Isolation", fine=not (weak or missing), text=f"{guards}. {missing}".strip())
 
 
 def _check_end(report: Report) -> Check:

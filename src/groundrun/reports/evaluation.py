@@ -48,6 +48,10 @@ def _qualifications(summary: Summary) -> Iterator[str]:
     if gold.passed < gold.total:
         failed = (*gold.failed, *gold.masked)
         yield f"warning   {gold.total - gold.passed} of {count(gold.total, 'reference')} did not pass here: {_some(failed)}"
+    for task_id, reason in list(gold.remarks.items())[:_SHOWN]:
+        yield f"reference {make_printable(f'{task_id}: {reason}')}"
+    if len(gold.remarks) > _SHOWN:
+        yield f"reference {len(gold.remarks) - _SHOWN} more remarks are in metrics.json"
     if metrics.missing_tasks:
         absent = count(len(metrics.missing_tasks), "task")
         yield f"warning   {absent} without a sample, so the score is not comparable: {_some(metrics.missing_tasks)}"

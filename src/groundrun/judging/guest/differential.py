@@ -8,8 +8,8 @@ Payload: 4 bytes length, that much JSON, the pickle of `truth`. JSON: `{"name", 
 the first input to ask for; how close floats must be; whether a tolerance, once float results asked for one, stays for the inputs
 that follow; the source of the oracle or null; seconds on the wall for each input, or null; whether to stop at the first failure.
 Report: `{"results", "failure", "reached", "stopped", "before_s"}`: a letter for each answered input from the start (`+` or `-`), why the
-first failed, whether the candidate got as far as being asked, whether the grader stopped asking by itself, and the seconds on the wall from the
-beginning to the last answer. After a failure, which decides, what else the candidate can do is asked for `AFTER_FAILURE_S` at most.
+first failed, whether the candidate got as far as being asked, whether the grader stopped asking by itself, and the seconds on the wall from
+the beginning to the last answer. After a failure, which decides, what else the candidate can do is asked for `AFTER_FAILURE_S` at most.
 """
 
 from __future__ import annotations

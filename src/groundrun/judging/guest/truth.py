@@ -1,7 +1,7 @@
 """What the reference says: its result for every input of a differential test, found once, in a jail of its own, before any candidate runs.
 
 Payload: JSON `{"name", "inputs", "tolerance", "oracle"}`. Report: JSON `{"seconds", "left_out", "refused"}`: processor time of each call; the
-numbers of inputs whose result is too large to cross from any candidate, which are asked of nobody; and of those whose result, once it has
+numbers of inputs whose result is too large to cross from any candidate, asked of nobody; and of those whose result, once it has
 crossed, would not be taken for right: NaN, say, or an oracle that refuses. The answer itself goes to standard output, which the
 reference can't reach by `print`: a pickle of `(inputs, results, digests)` without what was left out; only jailed graders load it.
 `digests` maps a place to (length, BLAKE2b) where a result is a long string and no oracle wants to see it: equal strings need no more.
@@ -21,7 +21,7 @@ import time
 import types
 from typing import Any
 
-from groundrun.engine.guest.decoding import decode
+from groundrun.engine.guest.decoding import DecodeError, decode
 from groundrun.engine.guest.job import GuestJob
 from groundrun.engine.guest.transport import EncodeError, encode
 from groundrun.judging.guest.differential import Rule, digest_of, load_oracle
@@ -58,7 +58,7 @@ def main(job: GuestJob) -> None:
         seconds.append(round(time.process_time() - began, 6))
         try:
             crossed = decode(encode(result, keep=lambda item: (0, "")), restore=lambda place, name: object())
-        except EncodeError:
+        except (EncodeError, DecodeError):
             left_out.append(number)
             continue
         pristine = pickle.loads(data)
