@@ -65,7 +65,7 @@ BAD = [
     (b'{"completion": "x"}\n', "the field 'task_id' is missing"),
     (b'{"task_id": "T/0"}\n', "'solution' and 'completion' are both missing"),
     (b'{"task_id": "T/99", "completion": "x"}\n', "unknown task_id 'T/99'; ids look like 'T/0'"),
-    (b'{"task_id": 3, "completion": "x"}\n', "'task_id' must be a string, not int"),
+    (b'{"task_id": 3.5, "completion": "x"}\n', "'task_id' must be a string or a number, not float"),
     (b'{"task_id": "T/0", "completion": 3}\n', "'completion' must be a string, not int"),
     (b'{"task_id": "T/0", "solution": null}\n', "'solution' must be a string, not NoneType"),
     (b'{"task_id": "T/0", "completion": "x", "sample": -1}\n', "'sample' must be a whole number"),
@@ -157,3 +157,9 @@ def test_mistakes_in_a_folder_name_the_file(tmp_path: Path) -> None:
     assert "called by its number" in told[odd]
     assert "not UTF-8" in told[encoding]
     assert "is already in" in told[good]
+
+
+def test_a_task_is_found_by_its_number_and_in_any_case(tmp_path: Path) -> None:
+    path = tmp_path / "s.jsonl"
+    path.write_bytes(b"".join(json.dumps({"task_id": name, "solution": "x"}).encode() + b"\n" for name in ("t/0", 1, "2", "T/11")))
+    assert [sample.task_id for sample in SampleSet(path, PROBLEMS)] == ["T/0", "T/1", "T/2", "T/11"]

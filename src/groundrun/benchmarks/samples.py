@@ -1,7 +1,8 @@
 r"""Completions that a model wrote earlier, read from a file or a folder.
 
-A file has one JSON object a line (plain, gzip or xz): `task_id` (the number alone will do), and `solution` (the whole program) or `completion` (the program
-is the prompt followed by it, even when it repeats the prompt; this is EvalPlus's rule). With both, `solution` counts.
+A file has one JSON object a line (plain, gzip or xz): `task_id` (its case doesn't matter, and the number alone will do), and `solution`
+(the whole program) or `completion` (the program is the prompt followed by it, even when it repeats the prompt; this is EvalPlus's
+rule). With both, `solution` counts.
 `sample` (0, 1, ...) may number the samples of a task; without it they are numbered in the order of the file.
 A folder holds whole programs: `HumanEval_0.py`, or `HumanEval_0/0.py`, `HumanEval_0/1.py`, ... as EvalPlus writes them.
 Files with another ending are not looked at.

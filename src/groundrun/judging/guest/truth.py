@@ -1,9 +1,9 @@
 """What the reference says: its result for every input of a differential test, found once, in a jail of its own, before any candidate runs.
 
-Payload: JSON `{"name", "inputs", "tolerance", "oracle"}`. Report: JSON `{"seconds", "left_out", "refused"}`: processor time of each call; the
-numbers of inputs whose result is too large to cross from any candidate, asked of nobody; and of those whose result, once it has
-crossed, would not be taken for right: NaN, say, or an oracle that refuses. The answer itself goes to standard output, which the
-reference can't reach by `print`: a pickle of `(inputs, results, digests)` without what was left out; only jailed graders load it.
+Payload: JSON `{"name", "inputs", "tolerance", "oracle"}`. Report: JSON `{"seconds", "left_out", "refused"}`: processor time of each call;
+the numbers of inputs whose result is too large to cross from any candidate, asked of nobody; and of those whose result, once it has
+crossed, would not be taken for right: NaN, say, or an oracle that refuses. The answer itself goes to standard output, which the reference
+can't reach by `print`: a pickle of `(inputs, results, digests)` without what was left out; only jailed graders load it.
 `digests` maps a place to (length, BLAKE2b) where a result is a long string and no oracle wants to see it: equal strings need no more.
 
 Each call gets a copy of its own of the arguments. A result that no other process could load is kept as NaN, which equals nothing and can
