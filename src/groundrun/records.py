@@ -239,7 +239,8 @@ class DifferentialTest(msgspec.Struct, frozen=True, tag="differential"):
     floats (then 1e-6), when they are of one type and shape and close: |got - expected| <= tolerance + 1e-7 * |expected|.
     `oracle`, if set, is source that defines `oracle(arguments, got, expected) -> bool` and may call `agree(got, expected)`, the rule above;
     the arguments are a pristine copy. An input may take max(`least_s`, `factor` x the reference's time), all together at most `most_s`
-    and a second: on the processor's clock, or with `compat="evalplus"` on the wall's, where the first failure ends the test.
+    and a second, and no more than the problem's `Limits.cpu_s`: on the processor's clock, or with `compat="evalplus"` on the wall's,
+    where the first failure ends the test.
     """
 
     inputs: str

@@ -26,7 +26,7 @@ from groundrun.records import DifferentialTest, Limits, Problem
 
 HUMANEVAL_PLUS = "humaneval_plus"
 MBPP_PLUS = "mbpp_plus"
-MEMORY_BYTES = 4 << 30
+LIMITS = Limits(cpu_s=61.0, memory_bytes=4 << 30)
 BASE, PLUS = "base", "plus"
 
 
@@ -161,7 +161,7 @@ def _as_problem(row: _Row, deserialize: Callable[[int, Any], Any], oracles: dict
         entry_point=row.entry_point,
         reference=row.prompt + row.canonical_solution,
         hidden=tests,
-        limits=Limits(memory_bytes=MEMORY_BYTES),
+        limits=LIMITS,
     )
 
 

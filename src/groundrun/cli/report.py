@@ -11,7 +11,7 @@ from rich.console import Console
 from groundrun.benchmarks.inventory import Key
 from groundrun.benchmarks.store import RunConfig, read_completions, read_config
 from groundrun.cli.completion import complete_runs
-from groundrun.cli.datasets import LOADERS
+from groundrun.cli.datasets import LOADERS, VERSIONED, load_benchmark
 from groundrun.cli.options import common_options, print_json
 from groundrun.errors import DatasetMissing, ExtraMissing
 from groundrun.records import Problem
@@ -63,12 +63,12 @@ def find_problems(config: RunConfig, data: Path | None) -> tuple[Problem, ...]:
 
     Raises DatasetMissing when `data` are named and are not there.
     """
-    load = LOADERS.get(config.benchmark.partition(" ")[0])
-    if load is None:
+    name, _, version = config.benchmark.partition(" ")
+    if name not in LOADERS:
         click.echo(f"note: no problems shown: {make_printable(config.benchmark)} is not a benchmark of this version", err=True)
         return ()
     try:
-        dataset = load(data)
+        dataset = load_benchmark(name, data, version=version if name in VERSIONED else None)
     except DatasetMissing as error:
         if data is not None:
             raise

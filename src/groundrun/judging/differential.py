@@ -84,7 +84,7 @@ def find_truth(problem: Problem, test: DifferentialTest) -> Plan[Truth]:
 
 
 def differ(problem: Problem, source: str, test: DifferentialTest, truth: Truth, limits: Limits) -> Plan[Findings]:
-    """Hold a program against the truth, input by input. `limits` bound everything but time, which the test does."""
+    """Hold a program against the truth, input by input. The test says how much time an input may take; `limits` bound the whole test."""
     run = _Run(problem, source, test, truth, limits)
     while not run.ended:
         done = yield run.next_step()
@@ -108,7 +108,7 @@ class _Run:
         self._program = Program(source, files=problem.files, entry_point=problem.entry_point)
         asked = [each for number, each in enumerate(truth.seconds) if number not in truth.left_out]
         self._allowances = [max(test.least_s, test.factor * each) for each in asked]
-        self._total_s = min(test.most_s, sum(self._allowances)) + 1.0
+        self._total_s = min(min(test.most_s, sum(self._allowances)) + 1.0, limits.cpu_s)
         self._walled = test.compat == EVALPLUS
         self._results = ""
         self._cost = Cost()

@@ -28,22 +28,22 @@ _FONT = 10.5
 
 
 def draw_intervals(report: Report) -> str:
-    """pass@k with its interval on a scale from 0 to 100 %; in a row of its own what counts passes without protection too."""
+    """pass@k with its interval on a scale from 0 to 100 %; in rows of their own subsets of tests, and all passes, unprotected ones too."""
     plain, other = report.metrics.estimates, report.metrics.with_unprotected
-    rows: list[tuple[Estimate, Ink]] = []
+    rows: list[tuple[str, Estimate, Ink]] = []
     for place, estimate in enumerate(plain):
-        rows.append((estimate, Ink.PASSED))
-        rows += [(other[place], Ink.UNPROTECTED)] if other else []
+        rows.append((estimate.name, estimate, Ink.PASSED))
+        rows += [(f"{subset.name} tests", subset.estimates[place], Ink.OTHER) for subset in report.metrics.subsets]
+        rows += [("all passes", other[place], Ink.UNPROTECTED)] if other else []
     if not rows:
         return ""
     figure, axes = _figure(0.55 + 0.32 * len(rows))
-    for height, (estimate, ink) in enumerate(reversed(rows)):
+    for height, (_, estimate, ink) in enumerate(reversed(rows)):
         axes.plot(
             [100 * estimate.low, 100 * estimate.high], [height, height], color=ink.stand_in, linewidth=11, solid_capstyle="butt", alpha=0.4
         )
         axes.plot([100 * estimate.value], [height], marker="|", color=ink.stand_in, markersize=17, markeredgewidth=3)
-    names = [estimate.name if ink is Ink.PASSED else "all passes" for estimate, ink in reversed(rows)]
-    axes.set_yticks(range(len(rows)), names)
+    axes.set_yticks(range(len(rows)), [name for name, _, _ in reversed(rows)])
     axes.set_ylim(-0.6, len(rows) - 0.4)
     axes.set_xlim(-1, 101)
     axes.set_xticks(range(0, 101, 20), [f"{share} %" for share in range(0, 101, 20)])

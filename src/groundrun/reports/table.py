@@ -74,6 +74,10 @@ def _head(report: Report) -> Text:
         f"{estimate.name:<9} {percent(estimate.value):>8}  {level} {percent(estimate.low)} to {percent(estimate.high)}"
         for estimate in metrics.estimates
     ]
+    for subset in metrics.subsets:
+        for part in subset.estimates:
+            interval = f"{level} {percent(part.low)} to {percent(part.high)}"
+            lines.append(f"{part.name:<9} {percent(part.value):>8}  {interval}, {subset.name} tests alone")
     for estimate in metrics.with_unprotected:
         unprotected = count(metrics.unprotected, "unprotected pass", "unprotected passes")
         lines.append(f"{estimate.name:<9} {percent(estimate.value):>8}  counting {unprotected}")
