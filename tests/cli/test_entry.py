@@ -68,7 +68,7 @@ def test_nothing_is_wider_than_the_terminal(
         (["reproduce", "nope"], "no system 'nope': known are humaneval"),
         (["reproduce", "humaneval", "--data", "/nowhere/at/all"], "/nowhere/at/all does not exist"),
         (["reproduce", "--dataset", "/nowhere/at/all"], "/nowhere/at/all does not exist"),
-        (["eval", "starter"], "name either --samples FILE or --model oracle"),
+        (["eval", "starter"], "name either --samples FILE or --model NAME"),
         (["eval", "starter", "--model", "oracle", "--gate", "pass@1>=80"], "is not a gate"),
         (["eval", "starter", "--samples", "/nowhere/at/all.jsonl"], "there is no such file or folder"),
     ],

@@ -24,7 +24,7 @@ def data(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, Any]:
+def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, Any]:
     status = carry_out([*map(str, arguments), "--json"])
     out = capsys.readouterr()
     return status, json.loads(out.out) if out.out else out.err

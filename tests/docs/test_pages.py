@@ -1,7 +1,8 @@
 """Every console command and every Python block of the README and the docs does what the page says: it ends well.
 
 The blocks of a page run in order in one empty folder. `make` commands are only planned (`make -n`), because they run these
-tests themselves. Pages that judge HumanEval find a few of its problems in the folder, and are skipped by name without the data.
+tests themselves. Pages that judge HumanEval or HumanEval+ find a few of its problems in the folder, with samples, and are skipped by
+name without the data.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ pytestmark = [pytest.mark.docs, pytest.mark.exec, pytest.mark.timeout(300)]
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(path.relative_to(ROOT) for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md")])
 PROBLEMS = 8
+PLUS = "evalplus/HumanEvalPlus-v0.1.10-HEAD.jsonl.gz"
+RECORDED = "qwen2.5-coder-1.5b-base/evalplus/humaneval/generated.jsonl"
 
 
 def find_blocks(text: str) -> list[tuple[str, str]]:
@@ -53,7 +56,13 @@ def test_blocks_run(page: Path, tmp_path: Path, request: pytest.FixtureRequest) 
     if "HumanEval.jsonl.gz" in text:
         recorded: Path = request.getfixturevalue("recorded")
         environment["GROUNDRUN_DATA"] = str(recorded)
-        write_sample(recorded / "humaneval" / "HumanEval.jsonl.gz", tmp_path)
+        rows = take_problems(recorded / "humaneval" / "HumanEval.jsonl.gz", tmp_path / "HumanEval.jsonl.gz")
+        write_references(rows, tmp_path / "samples.jsonl")
+    if "HumanEvalPlus.jsonl.gz" in text:
+        recorded = request.getfixturevalue("recorded")
+        rows = take_problems(recorded / PLUS, tmp_path / "HumanEvalPlus.jsonl.gz")
+        write_references(rows, tmp_path / "tuned.jsonl")
+        take_samples(recorded / RECORDED, {row["task_id"] for row in rows}, tmp_path / "base.jsonl")
     for language, body in find_blocks(text):
         if language == "python":
             run([sys.executable, "-c", body], tmp_path, environment)
@@ -67,14 +76,26 @@ def test_blocks_run(page: Path, tmp_path: Path, request: pytest.FixtureRequest) 
                 run(["bash", "-c", command], tmp_path, environment)
 
 
-def write_sample(source: Path, folder: Path) -> None:
-    """The first problems of HumanEval, and samples that solve them."""
+def take_problems(source: Path, target: Path) -> list[dict[str, str]]:
+    """The first problems of a benchmark, as a file of their own."""
     with gzip.open(source, "rt") as file:
-        rows = [json.loads(line) for line, _ in zip(file, range(PROBLEMS), strict=False)]
-    with gzip.open(folder / "HumanEval.jsonl.gz", "wt") as file:
+        rows: list[dict[str, str]] = [json.loads(line) for line, _ in zip(file, range(PROBLEMS), strict=False)]
+    with gzip.open(target, "wt") as file:
         file.writelines(json.dumps(row) + "\n" for row in rows)
+    return rows
+
+
+def write_references(rows: list[dict[str, str]], target: Path) -> None:
+    """Samples that solve these problems."""
     samples = [{"task_id": row["task_id"], "completion": row["canonical_solution"]} for row in rows]
-    (folder / "samples.jsonl").write_text("".join(json.dumps(sample) + "\n" for sample in samples))
+    target.write_text("".join(json.dumps(sample) + "\n" for sample in samples))
+
+
+def take_samples(source: Path, task_ids: set[str], target: Path) -> None:
+    """What a real model wrote for these problems."""
+    lines = [line for line in source.read_text().splitlines() if json.loads(line)["task_id"] in task_ids]
+    assert len(lines) == len(task_ids)
+    target.write_text("\n".join(lines) + "\n")
 
 
 def run(command: list[str], folder: Path, environment: dict[str, str]) -> None:

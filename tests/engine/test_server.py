@@ -134,7 +134,7 @@ def test_inspection_tells_mutated_from_returned(serve: Any) -> None:
 def test_objects_stay_behind_as_handles(serve: Any) -> None:
     server = serve("thing")
     server.read()
-    assert server.ask("call")[2] == ("handle", 0, "Thing")
+    assert server.ask("call")[2] == ("handle", 0, "candidate.Thing")
     assert server.ask("len", 0)[2] == 3
     assert server.ask("get", 0, "x")[2] == 5
     status, (names, _, message, line) = server.ask("get", 0, "nothing")[1:3]

@@ -311,7 +311,7 @@ def f(x): return Bag()
 """
     problem = Problem(task_id="h", prompt="", entry_point="f", reference=reference, hidden=(CodeTest(check),))
     found = calibrate(engine, problem)
-    assert found.passed and found.protected and set(found.operations) == {"iter", "next", "get name"}
+    assert found.passed and found.protected and {each for _, each, gives in found.operations if not gives} == {"iter", "next", "get name"}
     assert _judge(engine, reference, found, problem).passed is True
     cheat = reference.replace(
         "    name = 'xyz'", "    @property\n    def name(self): return self\n    def startswith(self, x): return True"

@@ -127,13 +127,16 @@ def test_arguments_are_written_back_where_the_reference_mutates_them(engine: Eng
     assert not _judge(engine, "def f(xs):\n    sorted(xs)\n", MUTATING, calibration=found).passed
 
 
-def test_only_those_positions_are_written_back(engine: Engine) -> None:
+def test_what_the_reference_leaves_alone_must_be_left_alone(engine: Engine) -> None:
     reference = "def f(xs, ys, *, zs):\n    xs.extend(ys)\n    zs['n'] = xs\n"
     test = CodeTest("a, b, c = [1], [[2]], {}\nf(a, b, zs=c)\nassert a == [1, [2]] and c['n'] is a\nassert b == [[2]]\n")
     found = _calibrate(engine, reference, test)
     assert found.passed and found.writes_back == (0, "zs")
     vandal = "def f(xs, ys, *, zs):\n    xs.extend(ys)\n    ys.append(3)\n    zs['n'] = xs\n"
-    assert _judge(engine, vandal, test, calibration=found).passed  # what it did to ys stayed in its own process
+    verdict = _judge(engine, vandal, test, calibration=found)
+    assert verdict.passed is False and verdict.reason == "a test failed, once what it did to arguments was done to the test's own"
+    unseen = CodeTest("c = {}\nf([1], [[2]], zs=c)\nassert c['n'] == [1, [2]]\n")
+    assert _judge(engine, vandal, unseen, calibration=_calibrate(engine, reference, unseen)).passed
 
 
 def test_a_function_may_return_its_argument(engine: Engine) -> None:
@@ -205,7 +208,9 @@ def test_classes_are_judged_through_handles(engine: Engine) -> None:
     problem = Problem(task_id="p", prompt="", entry_point="Stack", reference=STACK, hidden=(USES_STACK,))
     found = calibrate(engine, problem)
     assert (
-        found.passed and found.protected and {"call", "get push", "len", "item", "iter", "next", "contains", "str"} <= set(found.operations)
+        found.passed
+        and found.protected
+        and {"call", "get push", "len", "item", "iter", "next", "contains", "str"} <= {operation for _, operation, _ in found.operations}
     )
     assert judge(engine, problem, Completion(task_id="p", text=STACK), found).passed
     assert not judge(engine, problem, Completion(task_id="p", text=STACK.replace("append(x)", "append(0)")), found).passed

@@ -160,7 +160,7 @@ def test_ordinary_files_are_judged_protected(calibrated: dict[str, Calibration])
     assert calibrated["unittest"].counted == (UNIT_NAMES,)
     assert calibrated["pytest"].counted == (PYTEST_NAMES,)
     assert calibrated["pytest"].writes_back == ("sort_in_place:0",)
-    used = {name for name in calibrated["pytest"].operations if not name.startswith("export ")}
+    used = {name for _, name, gives in calibrated["pytest"].operations if not gives and not name.startswith("export ")}
     assert used == {"call", "get add", "get take", "len"}
 
 
@@ -450,7 +450,7 @@ def test_objects_in_failed_assertions_are_shown_and_do_not_hide_them(engine: Eng
     text += "def test_b():\n    try:\n        assert not len(solution.Shop())\n    except AssertionError as error:\n        str(error)\n"
     problem = _problem(_pytest(text))
     found = calibrate(engine, problem)
-    assert found.protected and "repr" not in found.operations
+    assert found.protected and "repr" not in {operation for _, operation, _ in found.operations}
     verdict = _judge(engine, problem, SHOP.replace("len(self.items)", "7"), found)
     assert verdict.evidence is not None and verdict.evidence.message.startswith("line 5: assert len(shop) == 1 -- assert 7 == 1")
     assert "<a Shop of the candidate>" in verdict.evidence.message

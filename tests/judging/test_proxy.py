@@ -43,7 +43,7 @@ def _meet(reply: Reply, use: Callable[[Candidate, EntryPoint], Any], **settings:
     candidate = Candidate(ours.fileno(), name="f", **settings)
     result: Any = None
     try:
-        result = use(candidate, EntryPoint(candidate, None))
+        result = use(candidate, EntryPoint(candidate))
     except (Refused, Exception) as error:
         result = error
     finally:

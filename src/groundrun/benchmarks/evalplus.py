@@ -3,10 +3,13 @@
 Exact: the data, told apart by their checksum; the expected values, which are the reference's (prompt + canonical solution) for each
 input; how MBPP+'s inputs become tuples, sets and complex numbers; the comparison, its float tolerance and the special oracles; a task
 passes when it passes its `base` inputs and its `plus` inputs, each in a process of its own; limits of max(4 s, 4 x the reference's
-time) an input and min(60 s, their sum) + 1 s a task.
+time) an input and min(60 s, their sum) + 1 s a task. These are the rules of EvalPlus 0.3.1. The older data, HumanEval+ v0.1.9 and
+MBPP+ v0.1.0, belong to EvalPlus 0.2.2, and are judged by its rules unless others are asked for (`Rules`): 1 s instead of 4, and the order
+of what `similar_elements` and its like return counts.
 Ours: those seconds are the processor's, and every input is tried; `compat="evalplus"` counts them on the wall's clock, stops at the
 first failure, and keeps a tolerance of 1e-6 once one expected value was a float, as the published harness does. Values cross as plain
 data, so a result of a class of the candidate's own fails, whatever its `__eq__` says. The oracles see pristine arguments.
+0.2.2 forgot the absolute value in the oracle of `find_zero`, which is not copied.
 Left out: generating inputs, test-suite reduction, and the sanitizer (`models.extraction` has a rule of its own).
 """
 
@@ -14,6 +17,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -30,19 +34,35 @@ LIMITS = Limits(cpu_s=61.0, memory_bytes=4 << 30)
 BASE, PLUS = "base", "plus"
 
 
+class Rules(StrEnum):
+    """Whose rules: the value is the version of EvalPlus."""
+
+    V0_2 = "0.2.2"
+    V0_3 = "0.3.1"
+
+    @property
+    def least_s(self) -> float:
+        """Seconds that any input may take."""
+        return 1.0 if self is Rules.V0_2 else 4.0
+
+
 class Release(msgspec.Struct, frozen=True, kw_only=True):
-    """One published version of a data set. `md5` is what EvalPlus writes as `hash` into its results; both sums are of the plain text."""
+    """One published version of a data set. `md5` is what EvalPlus writes as `hash` into its results; both sums are of the plain text.
+
+    `rules` are those of the EvalPlus that took this version by default.
+    """
 
     benchmark: Benchmark
     md5: str
+    rules: Rules
 
 
-def _humaneval(version: str, stem: str, sha256: str, md5: str) -> Release:
-    return Release(benchmark=_describe(HUMANEVAL_PLUS, version, "humanevalplus_release", stem, sha256), md5=md5)
+def _humaneval(version: str, stem: str, sha256: str, md5: str, rules: Rules = Rules.V0_3) -> Release:
+    return Release(benchmark=_describe(HUMANEVAL_PLUS, version, "humanevalplus_release", stem, sha256), md5=md5, rules=rules)
 
 
-def _mbpp(version: str, stem: str, sha256: str, md5: str) -> Release:
-    return Release(benchmark=_describe(MBPP_PLUS, version, "mbppplus_release", stem, sha256), md5=md5)
+def _mbpp(version: str, stem: str, sha256: str, md5: str, rules: Rules = Rules.V0_3) -> Release:
+    return Release(benchmark=_describe(MBPP_PLUS, version, "mbppplus_release", stem, sha256), md5=md5, rules=rules)
 
 
 def _describe(name: str, version: str, repository: str, stem: str, sha256: str) -> Benchmark:
@@ -68,6 +88,7 @@ RELEASES = (
         "HumanEvalPlus-v0.1.9",
         "50d50fda1ecf4c9168d762456ae29c1d8b8b922e68c66964f7891c98d93a04b7",
         "84f4b93a1270b492e4c54d5212da7a5b",
+        Rules.V0_2,
     ),
     _humaneval(
         "v0.1.10-mini",
@@ -79,7 +100,11 @@ RELEASES = (
         "v0.2.0", "MbppPlus-v0.2.0", "b54e762755248ca411b523c917fa9f93c07b5ff2966bf60b3917b853926a3dad", "ee43ecabebf20deef4bb776a405ac5b1"
     ),
     _mbpp(
-        "v0.1.0", "MbppPlus-v0.1.0", "a855b9de667baea8e2f8aa61f898767a7336872208a85222b35622545e819fe9", "ebe95df0d5220f00cedd6f4bddea35e4"
+        "v0.1.0",
+        "MbppPlus-v0.1.0",
+        "a855b9de667baea8e2f8aa61f898767a7336872208a85222b35622545e819fe9",
+        "ebe95df0d5220f00cedd6f4bddea35e4",
+        Rules.V0_2,
     ),
 )
 """Of each benchmark the version that EvalPlus 0.3.1 takes by default comes first."""
@@ -95,17 +120,18 @@ class _Row(msgspec.Struct):
     atol: float = 0.0
 
 
-def load_humaneval_plus(data: Path | None = None, *, version: str | None = None, compat: str = "") -> Dataset:
+def load_humaneval_plus(data: Path | None = None, *, version: str | None = None, compat: str = "", rules: Rules | None = None) -> Dataset:
     """HumanEval+ (164 problems). version: of `RELEASES`; by default what `data` is, or the newest that is found.
 
-    Raises `DatasetMissing`, `BadInput`, and UsageError for a version or a compat that isn't known.
+    rules: None for the release's own, and 0.3.1's for data that are no release. Raises `DatasetMissing`, `BadInput`, and UsageError for
+    a version or a compat that isn't known.
     """
-    return _load(HUMANEVAL_PLUS, data, version, compat)
+    return _load(HUMANEVAL_PLUS, data, version, compat, rules)
 
 
-def load_mbpp_plus(data: Path | None = None, *, version: str | None = None, compat: str = "") -> Dataset:
+def load_mbpp_plus(data: Path | None = None, *, version: str | None = None, compat: str = "", rules: Rules | None = None) -> Dataset:
     """MBPP+ (v0.1.0: 399 problems, v0.2.0: 378). As `load_humaneval_plus`."""
-    return _load(MBPP_PLUS, data, version, compat)
+    return _load(MBPP_PLUS, data, version, compat, rules)
 
 
 def find_release(md5: str) -> Release | None:
@@ -113,7 +139,7 @@ def find_release(md5: str) -> Release | None:
     return next((release for release in RELEASES if release.md5 == md5), None)
 
 
-def _load(name: str, data: Path | None, version: str | None, compat: str) -> Dataset:
+def _load(name: str, data: Path | None, version: str | None, compat: str, rules: Rules | None) -> Dataset:
     if compat not in ("", EVALPLUS):
         raise UsageError(f"{name} has no compat {compat!r}: known is {EVALPLUS!r}")
     releases = [release.benchmark for release in RELEASES if release.benchmark.name == name]
@@ -129,8 +155,10 @@ def _load(name: str, data: Path | None, version: str | None, compat: str) -> Dat
     if len({row.task_id for row in rows}) != len(rows) or not rows:
         raise BadInput(str(path), f"this is not {name}: it has no problems, or one of them twice", hint=f"download {benchmark.address}")
     deserialize = _deserialize_mbpp if name == MBPP_PLUS else _keep
-    oracles = _MBPP_ORACLES if name == MBPP_PLUS else _HUMANEVAL_ORACLES
-    problems = tuple(_as_problem(row, deserialize, oracles, compat) for row in rows)
+    chosen = rules or next((release.rules for release in RELEASES if release.benchmark.sha256 == digest), Rules.V0_3)
+    problems = tuple(_as_problem(row, deserialize, _list_oracles(name, chosen), compat, chosen.least_s) for row in rows)
+    if rules is not None:  # a run folder tells benchmarks apart by their version
+        benchmark = msgspec.structs.replace(benchmark, version=f"{benchmark.version} by the rules of {rules}")
     return Dataset(benchmark=benchmark, problems=problems, sha256=digest, path=str(path))
 
 
@@ -142,13 +170,14 @@ def _read_row(path: Path, number: int, line: bytes, name: str) -> _Row:
         raise BadInput(str(path), f"not a problem of {name}: {error}", line=number, hint=hint) from error
 
 
-def _as_problem(row: _Row, deserialize: Callable[[int, Any], Any], oracles: dict[str, str], compat: str) -> Problem:
+def _as_problem(row: _Row, deserialize: Callable[[int, Any], Any], oracles: dict[str, str], compat: str, least_s: float) -> Problem:
     number = int(row.task_id.rpartition("/")[2])
     tests = tuple(
         DifferentialTest(
             inputs=repr([tuple(deserialize(number, arguments)) for arguments in inputs]),
             tolerance=row.atol,
             oracle=oracles.get(row.entry_point, "").format(tolerance=row.atol) or None,
+            least_s=least_s,
             compat=compat,
             name=name,
         )
@@ -230,7 +259,7 @@ def oracle(arguments, got, expected):
     return abs(sum(factor * math.pow(got, power) for power, factor in enumerate(arguments[0]))) <= {tolerance}
 """
 }
-_MBPP_ORACLES = {
+_MBPP_ORACLES_0_2 = {
     "are_equivalent": """
 def oracle(arguments, got, expected):
     return True
@@ -239,6 +268,10 @@ def oracle(arguments, got, expected):
 def oracle(arguments, got, expected):
     return got == 0 or agree(got, expected)
 """,
+    **dict.fromkeys(("check_str", "text_match_three", "text_starta_endb"), _PRESENCE),
+}
+_MBPP_ORACLES_0_3 = {
+    **_MBPP_ORACLES_0_2,
     "surface_Area": """
 import math
 
@@ -266,5 +299,11 @@ def oracle(arguments, got, expected):
         ),
         _SAME_SET,
     ),
-    **dict.fromkeys(("check_str", "text_match_three", "text_starta_endb"), _PRESENCE),
 }
+
+
+def _list_oracles(name: str, rules: Rules) -> dict[str, str]:
+    """Special oracles by entry point."""
+    if name == HUMANEVAL_PLUS:
+        return _HUMANEVAL_ORACLES
+    return _MBPP_ORACLES_0_2 if rules is Rules.V0_2 else _MBPP_ORACLES_0_3

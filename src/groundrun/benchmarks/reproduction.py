@@ -5,6 +5,8 @@ names by its hash. What is read is what EvalPlus leaves beside a model's samples
 
 Exact: the recorded programs are run as EvalPlus built them, which is the prompt of HumanEval+ or MBPP+ followed by the completion; the
 unbiased pass@1; the published rounding to one decimal, so the tolerance of a percentage is 0.05.
+Exact too: expected values come from a process with another hash seed than the candidate's, as EvalPlus's cached ones do, so a program that
+returns a set of strings as a list fails where the order counts (MBPP+ v0.1.0).
 Ours: EvalPlus decided under a wall clock; we count processor time. HumanEval's `base_status` is EvalPlus's word on its base inputs, which
 `reproduce_humaneval` holds against the data set's `check`. Rows of statuses count where both decide alike and name the others.
 """
@@ -59,10 +61,24 @@ class _Bench:
     def __init__(self, system: str, engine: Engine, folder: Path, progress: Progress | None) -> None:
         self.system, self._engine, self._folder, self._progress = system, engine, folder, progress
 
-    def judge(self, dataset: Dataset, source: Oracle | Sequence[StoredCompletion], name: str, compat: str = "") -> list[Verdict]:
+    def judge(
+        self,
+        dataset: Dataset,
+        source: Oracle | Sequence[StoredCompletion],
+        name: str,
+        *,
+        compat: str = "",
+    ) -> list[Verdict]:
         """The verdicts of a run, in a run folder of that name."""
         folder = self._folder / name
         evaluate(dataset, source, self._engine, folder, ks=(1,), compat=compat, progress=self._progress)
+        return list(read_verdicts(folder))
+
+    def judge_by_cache(self, dataset: Dataset, source: Sequence[StoredCompletion], name: str, *, compat: str = "") -> list[Verdict]:
+        """The same, where expected values come from a process with another hash seed, as those in EvalPlus's cache do."""
+        folder = self._folder / name
+        with self._engine.reseed(self._engine.hash_seed + 1) as references:
+            evaluate(dataset, source, self._engine, folder, ks=(1,), compat=compat, references=references, progress=self._progress)
         return list(read_verdicts(folder))
 
     def compare(self, row: str, published: float, measured: float, tolerance: float, *notes: str) -> Row:
@@ -177,7 +193,7 @@ def reproduce_evalplus(
 
 def _compare_recording(bench: _Bench, recording: Recording, suite: Suite, dataset: Dataset, compat: str) -> list[Row]:
     _refuse_unknown(recording, dataset)
-    verdicts = bench.judge(dataset, recording.programs(), f"{recording.label} {suite}", compat)
+    verdicts = bench.judge_by_cache(dataset, recording.programs(), f"{recording.label} {suite}", compat=compat)
     version = f"{dataset.benchmark.name} {dataset.benchmark.version}"
     base, note = recording.published(suite.value, plus=False)
     plus, _ = recording.published(f"{suite}+", plus=True)

@@ -91,13 +91,15 @@ def evaluate(
     model: str = "",
     compat: str = "",
     repeat: int = 1,
+    references: Engine | None = None,
     progress: Progress | None = None,
 ) -> Summary:
     """Judge what `source` has, or what a model answers, in `folder`; go on where an earlier call stopped.
 
     n: samples a problem; a model gives 1 without it, recorded samples all there are. limits: for every problem, None for the
     engine's. model: the name to show for recorded samples. compat: the name of a published mode that `limits` stand for.
-    repeat: runs of each program; where they disagree the verdict is `flaky`, and a pass only if all of them passed.
+    repeat: runs of each program; where they disagree the verdict is `flaky`, and a pass only if all of them passed. references: the
+    engine that references run on; None for the same.
     Raises UsageError and kin (`BadInput`, `ResumeRefused`, `RunLocked`), `StorageFailed`, HostRefused, KeyboardInterrupt.
     """
     try:
@@ -119,6 +121,7 @@ def evaluate(
             model=model,
             compat=compat,
             repeat=repeat,
+            references=references,
             progress=progress,
         )
     )
@@ -137,6 +140,7 @@ async def aevaluate(
     model: str = "",
     compat: str = "",
     repeat: int = 1,
+    references: Engine | None = None,
     progress: Progress | None = None,
 ) -> Summary:
     """`evaluate` for asyncio; cancelling it leaves a folder to go on with."""
@@ -157,13 +161,17 @@ async def aevaluate(
         python=await asyncio.to_thread(_ask_interpreter, engine),
         seed=seed,
         compat=compat,
+        hash_seed=engine.hash_seed,
+        reference_hash_seed=(references or engine).hash_seed,
         repeat=repeat,
         samples=None if inventory is None else inventory.origin,
         versions={"groundrun": version("groundrun")},
         started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
     with RunFolder(folder, config, inventory) as store:
-        run = _Evaluation(dataset, source, engine, store, inventory, n=n, limits=limits, repeat=repeat, progress=progress)
+        run = _Evaluation(
+            dataset, source, engine, store, inventory, n=n, limits=limits, repeat=repeat, references=references, progress=progress
+        )
         await run.judge_all()
         flaky: dict[str, None] = {}
         metrics = measure(
@@ -198,6 +206,7 @@ class _Evaluation:
         n: int | None,
         limits: Limits | None,
         repeat: int,
+        references: Engine | None,
         progress: Progress | None,
     ) -> None:
         self.problems = {
@@ -207,7 +216,7 @@ class _Evaluation:
         self.judged = self.copied = 0
         self.resumed = len(store.judged)
         self._source, self._engine, self._store, self._n, self._progress = source, engine, store, n, progress
-        self._repeat = repeat
+        self._repeat, self._references = repeat, references or engine
         self._calibrations: dict[str, asyncio.Task[Calibration | None]] = {}
         self._memory = VerdictMemory()
         self._inventory = inventory
@@ -256,7 +265,7 @@ class _Evaluation:
 
     async def _run_reference(self, problem: Problem) -> Calibration | None:
         try:
-            return await _twice(functools.partial(acalibrate, self._engine, problem))
+            return await _twice(functools.partial(acalibrate, self._references, problem))
         except EngineError:
             return None
 

@@ -61,6 +61,8 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     python: str
     seed: int = 0
     compat: str = ""
+    hash_seed: int = 0
+    reference_hash_seed: int = 0
     repeat: int = 1
     samples: SampleOrigin | None = None
     dataset_warning: str = ""
@@ -69,7 +71,19 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     schema: int = SCHEMA
 
 
-FIXED = ("schema", "benchmark", "dataset_sha256", "limits", "judge", "source", "python", "compat", "repeat")
+FIXED = (
+    "schema",
+    "benchmark",
+    "dataset_sha256",
+    "limits",
+    "judge",
+    "source",
+    "python",
+    "compat",
+    "hash_seed",
+    "reference_hash_seed",
+    "repeat",
+)
 
 
 class StoredCompletion(Completion, frozen=True, kw_only=True):

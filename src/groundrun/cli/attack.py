@@ -39,8 +39,9 @@ def attack_verb(
     """Attack this host's isolation and judge.
 
     NAME is an attack or a family of attacks; all of them without it. Each aims at canaries that the suite makes on this machine and
-    removes again, and never at anything else: files, a process, sockets on 127.0.0.1. *Contained*: it won nothing. *Bounded*: it won
-    something within a soft guard that `groundrun doctor` announces. *Fooled*: it won. Exit status 1 when anything was fooled.
+    removes again, and never at anything else: files, a process, sockets on 127.0.0.1, the page of a report. *Contained*: it won
+    nothing. *Bounded*: it won something within a soft guard that `groundrun doctor` announces. *Fooled*: it won. Exit status 1 when
+    anything was fooled.
     """
     if only_list:
         _show_list(names, as_json)

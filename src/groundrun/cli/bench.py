@@ -10,10 +10,11 @@ from rich.table import Table
 
 from groundrun.cli.options import common_options, print_json
 from groundrun.cli.race import CONTENDERS, Race, hold_race, load_workload
+from groundrun.cli.whole import ENTRANTS, OURS, WholeRace, race_whole
 from groundrun.engine import Engine
 
-WIDTH = 110
-"""Columns that the table needs; lines are not broken where the terminal is narrower or there is none."""
+WIDTH, WHOLE_WIDTH = 110, 130
+"""Columns that the tables need; lines are not broken where the terminal is narrower or there is none."""
 
 
 @click.group("bench")
@@ -54,10 +55,79 @@ def engine_command(data: Path | None, rounds: int, passes: int, workers: int | N
     return 1 if any(row.failed for row in race.rows if row.name == "groundrun") else 0
 
 
-def _show(race: Race) -> None:
+@bench_verb.command("evalplus")
+@click.option("--data", type=click.Path(path_type=Path), help="Folder with EvalPlus's data and recorded samples; else GROUNDRUN_DATA.")
+@click.option("--model", help="Folder of the model whose samples are judged; the first that is found by default.")
+@click.option("--rounds", type=click.IntRange(min=1), default=2, show_default=True, help="Turns of each entrant, interleaved.")
+@click.option("--workers", type=click.IntRange(min=1), help="Programs at once, ours and of --parallel; one per core by default.")
+@click.option("--only", multiple=True, type=click.Choice(ENTRANTS), help="Only this entrant; can be repeated.")
+@common_options
+def evalplus_command(data: Path | None, model: str | None, rounds: int, workers: int | None, only: tuple[str, ...], as_json: bool) -> int:
+    """Whole HumanEval+ v0.1.9 and MBPP+ v0.1.0 for one model: EvalPlus's own command against groundrun's.
+
+    Each turn is a whole command in a process and a cgroup of its own, from its start to its end: of EvalPlus as it comes, with as many
+    programs at once as groundrun has, both with its expected outputs to be computed (cold) and kept from before (warm), and cold
+    with groundrun's limits of time. The samples are those of MODEL/evalplus/humaneval/generated.jsonl[.gz] and its like for mbpp.
+    Run it in a checkout: 'make bench' installs EvalPlus. It takes about half an hour.
+    """
+    race = race_whole(
+        data,
+        model=model,
+        only=only,
+        workers=workers or Engine().workers,
+        rounds=rounds,
+        tell=lambda message: click.echo(f"bench: {message}", err=True),
+    )
+    if as_json:
+        print_json(race)
+    else:
+        _show_whole(race)
+    return 0
+
+
+def _make_table(names: tuple[str, ...], left: int) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("contestant", "how", "exec/s", "CPU ms", "p50 ms", "namespaces is", "passed"):
-        table.add_column(name, justify="left" if name in ("contestant", "how") else "right", no_wrap=True)
+    for number, name in enumerate(names):
+        table.add_column(name, justify="left" if number < left else "right", no_wrap=True)
+    return table
+
+
+def _print(table: Table, width: int) -> None:
+    console = Console(highlight=False)
+    console.width = max(console.width, width)
+    console.print(table)
+
+
+def _show_whole(race: WholeRace) -> None:
+    names = ("benchmark", "entrant", "how", "wall s", "scores s", "CPU s", "base", "plus", "agree")
+    table = _make_table(names, 3)
+    for row in sorted(race.rows, key=lambda row: race.benchmarks.index(row.benchmark)):
+        table.add_row(
+            row.benchmark,
+            row.name,
+            row.mode,
+            f"{row.wall_s:.1f}",
+            f"{row.scores_s:.1f}",
+            "?" if row.cpu_s is None else f"{row.cpu_s:.1f}",
+            f"{row.base_percent:.1f}",
+            f"{row.plus_percent:.1f}",
+            "" if row.agree is None else f"{row.agree[0]}/{row.agree[1]}",
+        )
+    _print(table, WHOLE_WIDTH)
+    click.echo(
+        f"{race.model}, {race.workers} at once; medians of {race.rounds} interleaved rounds; scores s: until the results are written"
+    )
+    for name, ratio in race.ratio_to.items():
+        click.echo(f"groundrun is {ratio:.2f} x as fast as {name}; {race.ratio_to_scores[name]:.2f} x until its results are written")
+    for row in race.rows:
+        if row.differing and row.key != OURS:
+            click.echo(f"decided otherwise by {row.key} {row.mode}: {', '.join(row.differing)}")
+    for left in race.left_out:
+        click.echo(f"left out: {left.key}: {left.why}")
+
+
+def _show(race: Race) -> None:
+    table = _make_table(("contestant", "how", "exec/s", "CPU ms", "p50 ms", "namespaces is", "passed"), 2)
     for row in race.rows:
         ratio, cpu = race.ratio_to.get(row.key), row.cpu_ms
         table.add_row(
@@ -69,9 +139,7 @@ def _show(race: Race) -> None:
             "" if ratio is None else f"{ratio:.2f} x as fast",
             f"{row.passed[0]}/{row.passed[1]}",
         )
-    console = Console(highlight=False)
-    console.width = max(console.width, WIDTH)
-    console.print(table)
+    _print(table, WIDTH)
     click.echo(f"{race.workload}; {race.workers} at once; medians of {race.rounds} interleaved rounds, {race.passes} passes each")
     click.echo(f"processor time by {race.cpu_source}" + ("" if race.cpu_source == "cgroup" else "; ? where that would miss most of it"))
     for row in race.rows:

@@ -47,12 +47,13 @@ def check_verb(
     python: str | None,
     as_json: bool,
 ) -> int:
-    """Judge one Python program by unittest or pytest files, without letting it see them.
+    """Judge one program by unittest or pytest files.
 
-    PROGRAM runs in a jail of its own; the tests run in another, where `import solution` reaches it. So it can't read what is expected
-    of it, skip a test or end the run early. Tests that need more than calls and plain data, such as mocks of the program's own
-    functions, need --reference, which shows that; they are then judged in one shared process, and the answer says so. A file counts as
-    pytest's when it imports pytest or has test functions outside of classes. Exit status 1 when a test failed.
+    PROGRAM is Python and never sees the files. It runs in a jail of its own; the tests run in another, where `import solution`
+    reaches it. So it can't read what is expected of it, skip a test or end the run early. Tests that need more than calls and plain
+    data, such as mocks of the program's own functions, need --reference, which shows that; they are then judged in one shared
+    process, and the answer says so. A file counts as pytest's when it imports pytest or has test functions outside of classes. Exit
+    status 1 when a test failed.
     """
     from groundrun.judging import calibrate
     from groundrun.judging.calibration import graded_tests

@@ -70,8 +70,8 @@ def eval_verb(
     BENCH is one of humaneval, humaneval_plus, mbpp, mbpp_plus, mbpp_sanitized, mbpp_test, starter.
 
     A sample is a line of JSON with task_id and either solution (a whole program) or completion (what follows the prompt). The same
-    command again goes on where the run stopped. Exit status 1 when a gate is not met, 3 when a verdict was masked by a fault of
-    ours.
+    command again goes on where the run stopped. Limits that are given take the place of all that the problems have of their own.
+    Exit status 1 when a gate is not met, 3 when a verdict was masked by a fault of ours.
     """
     if (samples is None) == (model is None):
         raise UsageError("name either --samples FILE or --model NAME")

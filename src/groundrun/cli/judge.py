@@ -59,9 +59,9 @@ def judge_verb(
     """Judge the completions of a run again.
 
     RUN is a run folder, interrupted ones too; it stays as it is. Nothing is sampled: texts, programs and the model's name are taken
-    over, and limits and compat mode where none are given. The same command again goes on where it stopped. Verdicts that changed
-    are listed with what is known of why. Exit status 1 when a gate is not met, 3 when a verdict was masked by a fault of ours;
-    changed verdicts alone are no failure.
+    over, and limits and compat mode where none are given (--compat none takes a mode away). The same command again goes on where
+    it stopped. Verdicts that changed are listed with what is known of why. Exit status 1 when a gate is not met, 3 when a verdict
+    was masked by a fault of ours; changed verdicts alone are no failure.
     """
     source = EarlierRun(run)
     mode = source.config.compat if compat is None else "" if compat == "none" else compat

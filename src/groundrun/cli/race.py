@@ -197,7 +197,7 @@ def hold_race(
             if contender.key in left_out:
                 continue
             tell(f"round {number + 1} of {rounds}: {contender.name} ({contender.mode})")
-            with _cgroup() as place:
+            with make_cgroup() as place:
                 measured_by_cgroup = place is not None
                 result = _run_row(root, contender, workload, workers=workers, passes=passes, place=place)
             if isinstance(result, str):
@@ -241,8 +241,8 @@ def compare(rows: Sequence[Row]) -> dict[str, float | None]:
 
 
 @contextmanager
-def _cgroup() -> Iterator[tuple[str, str] | None]:
-    """A cgroup for one row: its folder and its file of processor time; None where this host delegates none."""
+def make_cgroup() -> Iterator[tuple[str, str] | None]:
+    """A cgroup for one row, removed at the end: its folder and its file of processor time; None where this host delegates none."""
     delegation = find_delegation()
     if delegation.cpu is None:
         yield None

@@ -36,9 +36,9 @@ _MISSING = (
 class BareLane:
     """A lane without isolation; see the module's docstring."""
 
-    def __init__(self, python: str) -> None:
+    def __init__(self, python: str, hash_seed: int = 0) -> None:
         sweep_folders()
-        self._python = python
+        self._python, self._hash_seed = python, hash_seed
         self._process: subprocess.Popen[bytes] | None = None
         self._deadline = float("inf")
         self.isolation = Isolation(
@@ -72,7 +72,7 @@ class BareLane:
             stdout=exchange.stdout,
             stderr=exchange.stderr,
             cwd=self._folder,
-            env=program_environment(self._folder),
+            env=program_environment(self._folder, hash_seed=self._hash_seed),
             pass_fds=passed,
             start_new_session=True,
         )

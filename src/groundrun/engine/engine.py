@@ -30,6 +30,7 @@ from groundrun.errors import EngineClosed, EngineError
 from groundrun.records import Execution, Isolation, Limits, Program, Rung
 
 Runnable = Program | Job | str
+MAX_HASH_SEED = (1 << 32) - 1  # the most that PYTHONHASHSEED takes
 
 
 class Finished(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +49,7 @@ class Engine:
     require: fail with RungUnavailable, saying what the host refuses, unless this rung can be had.
     python: the interpreter that programs run under; None for the present one. Nothing needs to be installed in it.
     limits: for jobs that don't bring their own. landlock_abi: use at most this version of landlock's interface.
+    hash_seed: PYTHONHASHSEED of every program, so that two engines can show what depends on it.
     Raises HostRefused (and kin) on first use when the host can't give what was asked.
     """
 
@@ -60,7 +62,10 @@ class Engine:
         python: str | None = None,
         limits: Limits = Limits(),
         landlock_abi: int | None = None,
+        hash_seed: int = 0,
     ) -> None:
+        if not 0 <= hash_seed <= MAX_HASH_SEED:
+            raise ValueError(f"hash_seed must be between 0 and {MAX_HASH_SEED}, not {hash_seed}")
         if workers is not None and workers < 1:
             raise ValueError(f"workers must be at least 1, not {workers}")
         self._settings: dict[str, Any] = {
@@ -70,6 +75,7 @@ class Engine:
             "python": python,
             "limits": limits,
             "landlock_abi": landlock_abi,
+            "hash_seed": hash_seed,
         }
         self._reset()
 
@@ -112,7 +118,7 @@ class Engine:
                     settings = self._settings
                     python, abi = settings["python"] or sys.executable, settings["landlock_abi"]
                     rung = choose_rung(settings["isolation"], settings["require"], python=python, landlock_abi=abi)
-                    maker = make_lane_maker(rung, python=python, landlock_abi=abi)
+                    maker = make_lane_maker(rung, python=python, landlock_abi=abi, hash_seed=settings["hash_seed"])
                     self._pool = Pool(workers=self.workers, limits=settings["limits"], make_lane=maker)
                     self._finalizer = weakref.finalize(self, _close_pool, self._pool, self._pid)
                 pool = self._pool
@@ -130,11 +136,21 @@ class Engine:
         return limits
 
     @property
+    def hash_seed(self) -> int:
+        """What `hash` of strings starts from in every program, and so the order of their sets."""
+        seed: int = self._settings["hash_seed"]
+        return seed
+
+    @property
     def isolation(self) -> Isolation:
         """The guards in force on this host; runs one small program the first time."""
         if self._isolation is None:
             self._isolation = self.run("").isolation
         return self._isolation
+
+    def reseed(self, hash_seed: int) -> Engine:
+        """Another engine, like this one but for its hash seed; close it as well."""
+        return Engine(**{**self._settings, "hash_seed": hash_seed})
 
     def submit(self, job: Runnable, *, alone: bool = False) -> Run:
         """Queue one job; the future gives its Execution. Its `cancel` works on running jobs too.

@@ -67,11 +67,11 @@ def choose_rung(isolation: Rung | None, require: Rung | None, *, python: str, la
     return Rung.NONE
 
 
-def make_lane_maker(rung: Rung, *, python: str, landlock_abi: int | None) -> MakeLane:
+def make_lane_maker(rung: Rung, *, python: str, landlock_abi: int | None, hash_seed: int = 0) -> MakeLane:
     """A function that makes lanes of that rung: its argument is the lane's name, `program` or `grader`."""
     if rung is Rung.NONE:
-        return lambda _: BareLane(python)
-    setup = _find_setup(rung, python, landlock_abi)
+        return lambda _: BareLane(python, hash_seed)
+    setup = msgspec.structs.replace(_find_setup(rung, python, landlock_abi), hash_seed=hash_seed)
     grader = msgspec.structs.replace(setup, guests=("groundrun.judging.guest.grader",))
     return lambda name: WardenLane(grader if name == "grader" else setup)
 

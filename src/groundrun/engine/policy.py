@@ -61,7 +61,7 @@ def guest_roots() -> dict[str, str]:
     }
 
 
-def program_environment(folder: str, temporary: str | None = None) -> dict[str, str]:
+def program_environment(folder: str, temporary: str | None = None, *, hash_seed: int = 0) -> dict[str, str]:
     """The whole environment of a program: nothing of the host's. The fixed hash seed makes runs repeatable."""
     return {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
@@ -69,7 +69,7 @@ def program_environment(folder: str, temporary: str | None = None) -> dict[str, 
         "TMPDIR": temporary or folder,
         "LANG": "C.UTF-8",
         "PYTHONUTF8": "1",
-        "PYTHONHASHSEED": "0",
+        "PYTHONHASHSEED": str(hash_seed),
         "PYTHONDONTWRITEBYTECODE": "1",
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",

@@ -68,6 +68,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     landlock_abi: int
     private_uid: bool
     isolation: Isolation
+    hash_seed: int = 0
     guests: tuple[str, ...] = ("groundrun.engine.guest.program", "groundrun.engine.guest.server")
 
 
@@ -371,7 +372,8 @@ def _arguments(setup: Setup, number: int, layout: _Layout, uid: int | None) -> l
         words += [word for folder in view.hidden for word in ("--hide", folder)]
     else:
         words += ["--folder", name_folder(number)]
-    for name, value in (program_environment(layout.work, layout.temporary) | {"LD_BIND_NOW": "1"}).items():
+    environment = program_environment(layout.work, layout.temporary, hash_seed=setup.hash_seed) | {"LD_BIND_NOW": "1"}
+    for name, value in environment.items():
         words += ["--env", f"{name}={value}"]
     zygote = f"{layout.roots['groundrun.engine.guest']}/zygote.py"
     return [*words, "--", setup.interpreter.executable, "-s", "-B", zygote, str(_FIRST_FREE_FD + setup.delegation.joined)]

@@ -2,10 +2,15 @@
 
 The reference goes the same way as every candidate, first in the strictest mode. What it needs beyond that is what candidates get:
 
-1. plain data only, arguments never written back;
+1. plain data only, arguments never written back, no iterators of more than some thousand items, which may have no end;
 2. arguments written back at the positions that the reference mutates or returns, when the tests don't pass without;
-3. handles, with exactly the operations on them that the tests used on the reference's objects;
-4. one shared process, `protected=False`; at once when tests evaluate text, because that could be the candidate's (`reading`).
+3. handles, with exactly the operations on them that the tests used on the reference's objects, each in its place (`guest.kinds`);
+4. plain data with iterators of any length;
+5. one shared process, `protected=False`; at once when tests evaluate text, because that could be the candidate's (`reading`).
+
+Tests that may look at an argument after the call (`reading.looks_back`) see what a shared process would show them: a candidate that
+passes and changed or returned an argument is graded again with everything written back, and must pass that way too. Not so if the
+reference doesn't.
 
 Without a reference, or when it fails in every mode, candidates are judged in the strictest mode and the calibration says so. A
 differential test can't do without: what the reference says to it (`truths`) is found here, checked against itself, and never sent to a
@@ -20,7 +25,8 @@ from groundrun.engine import Engine
 from groundrun.errors import UsageError
 from groundrun.judging.differential import Truth, find_truth
 from groundrun.judging.grading import Findings, GradedTest, Mode, grade, needs_entry
-from groundrun.judging.reading import evaluates_text, texts_of
+from groundrun.judging.guest.kinds import Use, merge
+from groundrun.judging.reading import evaluates_text, looks_back, texts_of
 from groundrun.judging.stdio import run_stdio
 from groundrun.judging.steps import Plan, acarry_out, carry_out
 from groundrun.records import CallTest, CodeTest, DifferentialTest, FileTest, Limits, Problem, StdioTest
@@ -32,10 +38,10 @@ _GENEROUS_S = 6.0  # of grader time taken for granted while nothing is known; te
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     """How a problem is judged. `passed`: its reference passes that way; `reason` says why not, or what it needed.
 
-    `mutates`: arguments that the reference changes in place; `writes_back`: those whose changes tests see; `operations`: what tests
-    may do with objects that stay behind; `counted`, for each graded test, the tests of its file that the reference passes, which are
-    the ones that count. `grader_cpu_s` is the grader's time for the reference; `truths` are what it says to the
-    differential tests, in their order.
+    `mutates`: arguments that the reference changes in place; `writes_back`: those whose changes tests see; `again`: candidates that change
+    or return others are graded twice; `operations`: what tests may do with objects that stay behind; `counted`, for each graded test, the
+    tests of its file that the reference passes, which are the ones that count. `grader_cpu_s` is the grader's time for the reference;
+    `truths` are what it says to the differential tests, in their order.
     """
 
     protected: bool
@@ -43,7 +49,8 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     mutates: tuple[int | str, ...] = ()
     writes_back: tuple[int | str, ...] = ()
-    operations: tuple[str, ...] = ()
+    again: bool = False
+    operations: tuple[Use, ...] = ()
     counted: tuple[tuple[str, ...], ...] = ()
     grader_cpu_s: float = 0.0
     truths: tuple[Truth, ...] = ()
@@ -53,6 +60,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
         return Mode(
             protected=self.protected,
             watched=self.writes_back,
+            again=self.again,
             allowed=self.operations,
             counted=self.counted,
             grader_cpu_s=self.grader_cpu_s,
@@ -89,7 +97,8 @@ def plan_calibration(problem: Problem, limits: Limits) -> Plan[Calibration]:
     tests = graded_tests(problem)
     if problem.reference is None and not differential_tests(problem):
         protected = not evaluates_text(texts_of(tests))
-        return Calibration(protected=protected, passed=False, reason="the problem has no reference to calibrate with")
+        again = protected and looks_back(tests, problem.entry_point)
+        return Calibration(protected=protected, passed=False, reason="the problem has no reference to calibrate with", again=again)
     if problem.reference is None:
         raise UsageError(f"problem {problem.task_id!r} has a differential test, which needs a reference")
     found = Calibration(protected=True, passed=True, reason=REFERENCE_PASSES)
@@ -124,8 +133,8 @@ def _calibrate_grading(problem: Problem, reference: str, tests: tuple[GradedTest
         strict = "its tests evaluate text" if risky else "it names no entry point"
     else:
         plain = Mode(inspect=True, grader_cpu_s=_GENEROUS_S)
-        handles = Mode(inspect=True, allowed=None, grader_cpu_s=_GENEROUS_S)
-        for mode in (plain, handles):
+        for change in ({"brief": True}, {"allowed": None}, {}):
+            mode = msgspec.structs.replace(plain, **change)
             findings = yield from grade(problem, reference, tests, mode, limits)
             strict = strict or findings.reason
             touched: tuple[int | str, ...] = ()
@@ -136,9 +145,12 @@ def _calibrate_grading(problem: Problem, reference: str, tests: tuple[GradedTest
                 mutates, more = _touched(findings)
                 found = tuple(sorted({*found, *more}, key=str))
             used = findings.report.used if findings.report is not None else ()
-            if findings.all_passed() and mode is handles:  # handles that can less may look different to the tests
-                exact = msgspec.structs.replace(mode, allowed=used, watched=touched)
-                findings = yield from grade(problem, reference, tests, exact, limits)
+            mode = msgspec.structs.replace(mode, watched=touched)
+            if findings.all_passed() and mode.allowed is None:  # handles that can less may look different to the tests
+                used, names = merge(used)
+                mutates, touched = _rename(mutates, names), _rename(touched, names)
+                mode = msgspec.structs.replace(mode, allowed=used, watched=touched)
+                findings = yield from grade(problem, reference, tests, mode, limits)
             if findings.all_passed():
                 return Calibration(
                     protected=True,
@@ -146,6 +158,7 @@ def _calibrate_grading(problem: Problem, reference: str, tests: tuple[GradedTest
                     reason=REFERENCE_PASSES,
                     mutates=mutates,
                     writes_back=touched,
+                    again=(yield from _passes_again(problem, reference, tests, mode, limits, findings)),
                     operations=used,
                     counted=_counted(findings),
                     grader_cpu_s=findings.grader_cpu_s,
@@ -155,6 +168,27 @@ def _calibrate_grading(problem: Problem, reference: str, tests: tuple[GradedTest
         reason = f"the reference passes only in one shared process: {strict}"
         return Calibration(protected=False, passed=True, reason=reason, counted=_counted(findings))
     return Calibration(protected=not risky, passed=False, reason=f"the reference fails: {findings.reason}")
+
+
+def _passes_again(
+    problem: Problem, reference: str, tests: tuple[GradedTest, ...], mode: Mode, limits: Limits, findings: Findings
+) -> Plan[bool]:
+    """Whether tests look back at arguments and the reference passes with all of them written back, as it does when it touches no others."""
+    if not looks_back(tests, problem.entry_point):
+        return False
+    if findings.report is not None and findings.report.touched() <= set(mode.watched or ()):
+        return True
+    again = yield from grade(problem, reference, tests, msgspec.structs.replace(mode, watched=None), limits)
+    return again.all_passed()
+
+
+def _rename(places: tuple[int | str, ...], names: dict[str, str]) -> tuple[int | str, ...]:
+    """Arguments of methods, `kind:place`, with the kinds that have a new name."""
+    found: set[int | str] = set()
+    for place in places:
+        kind, colon, own = place.rpartition(":") if isinstance(place, str) else ("", "", place)
+        found.add(f"{names.get(kind, kind)}:{own}" if colon else place)
+    return tuple(sorted(found, key=str))
 
 
 def _counted(findings: Findings) -> tuple[tuple[str, ...], ...]:

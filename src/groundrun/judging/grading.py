@@ -13,11 +13,12 @@ import msgspec
 
 from groundrun.engine import Job
 from groundrun.errors import EngineError, UsageError
+from groundrun.judging.guest.kinds import Use
 from groundrun.judging.reading import holds_tests, needs_reference, texts_of
 from groundrun.judging.steps import Pair, Plan
 from groundrun.records import CallTest, CodeTest, Cost, ExceptionInfo, Execution, FileTest, Isolation, Limits, Outcome, Problem, Program
 
-JUDGE_VERSION = "2"
+JUDGE_VERSION = "3"
 SERVER = "groundrun.engine.guest.server"
 GRADER = "groundrun.judging.guest.grader"
 FILES = "groundrun.judging.guest.files"
@@ -31,15 +32,19 @@ _OURS = (Outcome.NOT_RUN, Outcome.CANCELLED, Outcome.TOOLCHAIN_MISSING)
 
 
 class Mode(msgspec.Struct, frozen=True, kw_only=True):
-    """How one grading is done. `allowed`: operations on handles, None for all; `watched`: arguments written back; `inspect`: note needs.
+    """How one grading is done. `allowed`: operations on handles, `watched`: arguments written back; None for all of them.
 
-    `counted`: for each test, the names of the tests in its file that the reference passed; empty when that is not known.
+    `again`: who passes and changed or returned other arguments than those must also pass with all of them written back. `inspect`: note
+    what a reference needs; `brief`: without long iterators. `counted`: for each test, the names of the tests in its file that the
+    reference passed; empty when that is not known.
     """
 
     protected: bool = True
-    allowed: tuple[str, ...] | None = ()
-    watched: tuple[int | str, ...] = ()
+    allowed: tuple[Use, ...] | None = ()
+    watched: tuple[int | str, ...] | None = ()
+    again: bool = False
     inspect: bool = False
+    brief: bool = False
     counted: tuple[tuple[str, ...], ...] = ()
     grader_cpu_s: float = 0.0
 
@@ -47,7 +52,7 @@ class Mode(msgspec.Struct, frozen=True, kw_only=True):
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
     """Why a test failed, as the grader reports it. `refused`, if not empty, is an inert failure in words that may be shown.
 
-    `test` is -1 when the candidate failed before the first one. `part` names a test within a file.
+    `test` is -1 when the candidate failed before the first one. `part` names a test within a file. `lost`: the candidate was gone by then.
     """
 
     test: int
@@ -58,6 +63,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     line: int | None
     output: str
     part: str = ""
+    lost: bool = False
 
     def exception(self) -> ExceptionInfo | None:
         """What was raised, if that is what happened."""
@@ -70,11 +76,15 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     passed: tuple[bool | None, ...]
     failures: tuple[Failure, ...]
     lost: bool
-    used: tuple[str, ...]
+    used: tuple[Use, ...]
     mutated: tuple[int | str, ...]
     returned: tuple[int | str, ...]
     parts: tuple[tuple[tuple[str, str], ...], ...] = ()
     missing: str = ""
+
+    def touched(self) -> set[int | str]:
+        """The arguments that were changed or returned, as far as that was asked for."""
+        return {*self.mutated, *self.returned}
 
 
 class Findings(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,6 +125,11 @@ def grade(problem: Problem, source: str, tests: tuple[GradedTest, ...], mode: Mo
     report = findings.report
     if report is not None and (mode.protected or mode.inspect):  # what a shared process says is the candidate's word
         _check_files(problem, tests, report, inspect=mode.inspect)
+    if mode.again and report is not None and findings.all_passed() and not report.touched() <= set(mode.watched or ()):
+        everything = msgspec.structs.replace(mode, watched=None, again=False)
+        second = yield from _grade(problem, source, tests, everything, limits)
+        if not second.all_passed():
+            findings = msgspec.structs.replace(second, reason=f"{second.reason}, once what it did to arguments was done to the test's own")
     return findings
 
 
@@ -170,6 +185,8 @@ def _payload(problem: Problem, tests: tuple[GradedTest, ...], mode: Mode) -> byt
             "allowed": mode.allowed,
             "watched": mode.watched,
             "inspect": mode.inspect,
+            "notice": mode.inspect or mode.again,
+            "brief": mode.brief,
         }
     )
 
@@ -200,8 +217,10 @@ def _find(candidate: Execution, grader: Execution, count: int) -> Findings:
     complete = all(each is True for each in passed)
     if complete and outcome is Outcome.WALL_LIMIT:
         outcome = Outcome.OK  # it waited for a slow grader after its last answer
-    if failure is not None and failure.by_candidate and not failure.refused and outcome is Outcome.OK:
-        outcome = Outcome.MEMORY_LIMIT if failure.type == "MemoryError" else Outcome.RAISED
+    if failure is not None and not failure.lost:  # what came later doesn't matter
+        outcome = Outcome.OK
+        if failure.by_candidate and not failure.refused:
+            outcome = Outcome.MEMORY_LIMIT if failure.type == "MemoryError" else Outcome.RAISED
     if complete and (outcome.is_limit or outcome is Outcome.SIGNALLED):
         passed = (False,) * count
         complete = False
@@ -236,7 +255,7 @@ def _read(grader: Execution, count: int) -> Report | None:
 def _reason(candidate: Execution, grader: Execution, outcome: Outcome, report: Report | None, failure: Failure | None) -> str:
     if outcome.is_limit:
         return outcome.describe()
-    if candidate.exception is not None and candidate.outcome is Outcome.RAISED:
+    if candidate.exception is not None and candidate.outcome is Outcome.RAISED and (failure is None or failure.lost):
         return describe_outside(candidate.exception)
     if report is None:
         return f"the grader couldn't finish reading or comparing what the candidate gave: {grader.outcome.describe()}"

@@ -1,23 +1,28 @@
 """What the text of a problem's tests says before anything runs.
 
-Two questions: do the tests need helpers that only the reference defines, and do they *evaluate text*? A test that calls `eval` or
+Do the tests need helpers that only the reference defines? Do they *look back* at an argument after the call? And do they *evaluate
+text*? A test that calls `eval` or
 `pickle.loads` on what the candidate returned runs the candidate's code in the grader, where no protection is left; so such a problem
-counts as one that needs a shared process. The second answer goes by names: code that hides `eval` well enough isn't found, but
+counts as one that needs a shared process. That answer goes by names: code that hides `eval` well enough isn't found, but
 tests are written by the problem's author, not by the candidate.
 """
 
 from __future__ import annotations
 
 import ast
+import builtins
 import functools
 import threading
 import warnings
+from collections.abc import Set
 
 from groundrun.records import CallTest, CodeTest, FileTest
 
 _EVALUATING = {"eval", "exec", "compile", "__import__"}
 _EVALUATING_MODULES = {"builtins", "cloudpickle", "code", "ctypes", "dill", "importlib", "joblib", "marshal", "pickle", "runpy", "shelve"}
 _EVALUATING_MODULES |= {"subprocess", "timeit", "yaml"}
+_REACHING = {"__import__", "dir", "eval", "exec", "filter", "getattr", "globals", "locals", "map", "vars"}
+_HARMLESS = frozenset(dir(builtins)) - _REACHING  # called with an object, none of these shows it to a candidate
 _PARSING = threading.Lock()  # warning filters belong to the whole process
 
 
@@ -64,6 +69,54 @@ def needs_reference(reference: str, texts: tuple[str, ...], entry_point: str | N
     used = {node.id for tree in trees[:-1] for node in ast.walk(tree) if isinstance(node, ast.Name)}
     defined = _top_names(trees[-1])
     return "*" in defined or not defined.isdisjoint(used - {entry_point})
+
+
+def looks_back(tests: tuple[CodeTest | CallTest | FileTest, ...], entry_point: str | None) -> bool:
+    """Whether tests may see an argument again after the call: False only when each is written where it is used, as in `f([1, 2])`."""
+    return any(_looks_back(test, entry_point) for test in tests)
+
+
+def _looks_back(test: CodeTest | CallTest | FileTest, entry_point: str | None) -> bool:
+    if isinstance(test, CallTest):
+        trees = _parse((test.arguments, test.keywords))
+        return trees is None or any(_is_seen(tree, {*_HARMLESS, entry_point}) for tree in trees)
+    trees = _parse((test.source,))
+    if trees is None:
+        return True
+    nodes = list(ast.walk(trees[0]))
+    stored = {node.id for node in nodes if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
+    harmless = _HARMLESS - stored - {node.arg for node in nodes if isinstance(node, ast.arg)} - _top_names(trees[0])
+    known = harmless | ({entry_point, *_candidate_names(test, nodes)} - stored)
+    calls = [node for node in nodes if isinstance(node, ast.Call) and not _is_harmless(node, harmless)]
+    return any(_is_seen(argument, known) for call in calls for argument in (*call.args, *(each.value for each in call.keywords)))
+
+
+def _candidate_names(test: CodeTest | FileTest, nodes: list[ast.AST]) -> set[str]:
+    """Names of a test for what the candidate defines: calling it gives a new object each time."""
+    if isinstance(test, CodeTest):
+        checks = [node for node in nodes if isinstance(node, ast.FunctionDef) and node.name == test.call]
+        return {each.arg for check in checks for each in check.args.args[:1]}
+    plain = [alias for node in nodes if isinstance(node, ast.Import) for alias in node.names if alias.name == test.module]
+    single = [alias for node in nodes if isinstance(node, ast.ImportFrom) and node.module == test.module for alias in node.names]
+    return {alias.asname or alias.name for alias in plain + single}
+
+
+def _is_harmless(call: ast.Call, harmless: frozenset[str]) -> bool:
+    """Whether a call can't hand its arguments to the candidate."""
+    callee = call.func
+    if isinstance(callee, ast.Name):
+        return callee.id in harmless and not any(each.arg == "key" for each in call.keywords)
+    if not isinstance(callee, ast.Attribute) or not isinstance(callee.value, ast.Name) or callee.value.id != "self":
+        return False
+    return callee.attr.startswith("assert") and not callee.attr.startswith(("assertRaises", "assertWarns"))
+
+
+def _is_seen(argument: ast.AST, known: Set[str | None]) -> bool:
+    """Whether the value of an expression can be reached again: through a name that is neither known to be harmless nor its own."""
+    nodes = list(ast.walk(argument))
+    own = {name.id for node in nodes if isinstance(node, ast.comprehension) for name in ast.walk(node.target) if isinstance(name, ast.Name)}
+    names = {node.id for node in nodes if isinstance(node, ast.Name)}
+    return not names <= known | own or any(isinstance(node, ast.NamedExpr) for node in nodes)
 
 
 @functools.lru_cache(maxsize=1024)

@@ -12,7 +12,8 @@ Request: `(sequence, operation, target, arguments, keywords, watched, flags)`
   bases), `names` (what `import *` of the module gives, without what it imported itself)
 * target: None is the entry point, MODULE the source's module, another number a handle that this server gave out
 * watched: positions (int) and names (str) of arguments whose mutable parts are to come back
-* flags: DRAIN: iterators of the result cross as their items; INSPECT: say which arguments were touched
+* flags: DRAIN: iterators of the result cross as their items; BRIEFLY: those of more than BRIEF items don't cross; INSPECT: say which
+  arguments were touched
 
 Answer: `(sequence, status, value, stdout, extra)`
 
@@ -20,9 +21,11 @@ Answer: `(sequence, status, value, stdout, extra)`
 * `value`: the result. extra is `(changes, mutated, returned)`. changes are `((n, copy), ...)` for watched arguments: the n-th numbered
   object of the request is now like `copy`, and the objects themselves appear in the answer as GIVEN n. With INSPECT, mutated and
   returned are the positions of arguments that were changed in place, and of those of which something mutable is part of the result
-* `raised`: value is `(names of the type and its bases, args, message, line of the source)`
+* `raised`: value is `(names of the type and its bases, args, message, line of the source)`; extra as for a value, or empty
 * `stop`: `next` found the end
 * `uncrossable`: value is the reason
+
+A handle is a number and the name of its type, with the module's.
 
 stdout is what the call wrote to `sys.stdout`; what is written to descriptor 1 itself stays there.
 """
@@ -40,10 +43,11 @@ from typing import Any, NoReturn
 from groundrun.engine.guest.decoding import decode_numbered
 from groundrun.engine.guest.job import GuestJob
 from groundrun.engine.guest.mutation import find_mutable
-from groundrun.engine.guest.transport import EncodeError, encode, receive_frame, send_frame
+from groundrun.engine.guest.transport import MAX_DRAINED, EncodeError, encode, receive_frame, send_frame
 
 NAME, FILE = "candidate", "<candidate>"
-DRAIN, INSPECT = 1, 2
+DRAIN, INSPECT, BRIEFLY = 1, 2, 4
+BRIEF = 10_000
 MODULE = -1
 MESSAGE_LENGTH = 10_000
 CAPTURED_BYTES = 1 << 20  # of one call; more goes to descriptor 1, where the run's output limit counts it
@@ -126,7 +130,7 @@ class _Server:
             request, numbered = decode_numbered(data, restore=self._restore)
             self._handle(request, numbered)
 
-    def answer(self, answer: tuple[object, ...], given: dict[int, int] | None = None, *, drain: bool = False) -> None:
+    def answer(self, answer: tuple[object, ...], given: dict[int, int] | None = None, *, drain: int = 0) -> None:
         data = encode(answer, keep=self._keep, drain=drain, given=given)
         try:
             send_frame(self._channel, data)
@@ -138,7 +142,8 @@ class _Server:
         if number is None:
             number = self._numbers[id(item)] = len(self._kept)
             self._kept.append(item)
-        return number, type(item).__name__
+        kind = type(item)
+        return number, f"{kind.__module__}.{kind.__name__}"
 
     def _restore(self, number: int, name: str) -> object:
         return self._kept[number]
@@ -154,22 +159,25 @@ class _Server:
             given = {id(item): place for place, item in enumerate(numbered) if id(item) in mutable}
         if flags & INSPECT:
             before = {place: self._picture(value) for place, value in places.items()}
+        drain = 0 if not flags & DRAIN else BRIEF if flags & BRIEFLY else MAX_DRAINED
+        status, result = "value", None
         try:
-            result = _OPERATIONS[operation](target, arguments, keywords)
+            try:
+                result = value = _OPERATIONS[operation](target, arguments, keywords)
+            except BaseException as error:
+                stopped = operation == "next" and isinstance(error, StopIteration)
+                status, value = ("stop", None) if stopped else ("raised", _describe(error))
             changes = tuple((place, numbered[place].copy()) for place in given.values())  # type: ignore[attr-defined]
             extra = (changes, *(self._touched(places, before, result) if flags & INSPECT else ((), ())))
-            self.answer((sequence, "value", result, self._output.take(), extra), given, drain=bool(flags & DRAIN))
+            self.answer((sequence, status, value, self._output.take(), extra), given, drain=drain)
         except EncodeError as error:
             self.answer((sequence, "uncrossable", str(error), self._output.take(), ()))
-        except BaseException as error:
-            if operation == "next" and isinstance(error, StopIteration):
-                self.answer((sequence, "stop", None, self._output.take(), ()))
-            else:
-                self.answer((sequence, "raised", _describe(error), self._output.take(), ()))
+        except BaseException as error:  # of an iterator's while its items are taken
+            self.answer((sequence, "raised", _describe(error), self._output.take(), ()))
 
     def _picture(self, value: object) -> bytes | None:
         try:
-            return encode(value, keep=self._keep, drain=False)
+            return encode(value, keep=self._keep, drain=0)
         except EncodeError:
             return None
 

@@ -83,13 +83,13 @@ class _Close:
 _CLOSING = _Close()
 
 
-def encode(value: object, *, keep: Keep | None = None, drain: bool = True, given: Mapping[int, int] | None = None) -> bytes:
+def encode(value: object, *, keep: Keep | None = None, drain: int = MAX_DRAINED, given: Mapping[int, int] | None = None) -> bytes:
     """The message for `value`. `given`: id of an object to its number in the message that this one answers. Raises EncodeError."""
     return encode_numbered(value, keep=keep, drain=drain, given=given)[0]
 
 
 def encode_numbered(
-    value: object, *, keep: Keep | None = None, drain: bool = True, given: Mapping[int, int] | None = None
+    value: object, *, keep: Keep | None = None, drain: int = MAX_DRAINED, given: Mapping[int, int] | None = None
 ) -> tuple[bytes, list[object]]:
     """The message, and its numbered objects in order."""
     first: list[object] = []
@@ -105,7 +105,7 @@ def encode_numbered(
 class _Encoder:
     """One message being written. `stack` holds what is still to be written, the next on top."""
 
-    def __init__(self, keep: Keep | None, drain: bool, given: Mapping[int, int]) -> None:
+    def __init__(self, keep: Keep | None, drain: int, given: Mapping[int, int]) -> None:
         self.keep, self.drain, self.given = keep, drain, given
         self.words: list[int] = []
         self.blob: list[bytes] = []
@@ -236,9 +236,9 @@ class _Encoder:
         elif kind in _VIEWS and self.drain:
             self._parts(item, _VIEWS[kind], [x for pair in item for x in pair] if _VIEWS[kind] == ITEMS else list(item), stack)
         elif self.drain and hasattr(kind, "__next__") and kind.__module__ in ("builtins", "itertools"):
-            drained = list(islice(item, MAX_DRAINED + 1))
-            if len(drained) > MAX_DRAINED:
-                raise EncodeError(f"an iterator gives more than {MAX_DRAINED} items")
+            drained = list(islice(item, self.drain + 1))
+            if len(drained) > self.drain:
+                raise EncodeError(f"an iterator gives more than {self.drain} items")
             self._parts(item, GENERATOR if kind is GeneratorType else ITERATOR, drained, stack)
         elif (tag := _array_tag(kind, item)) is not None:
             shape = item.shape if tag == ARRAY else ()

@@ -5,7 +5,7 @@ a fresh process for each candidate, so that no candidate can spoil the next one'
 tests use and the *reference* defines, helpers of the problem such as `encode_cyclic`, come from the reference executed here, never from
 the candidate.
 
-Payload and report are JSON. Payload: `{"name", "tests", "reference", "allowed", "watched", "inspect"}`, where a test is
+Payload and report are JSON. Payload: `{"name", "tests", "reference", "allowed", "watched", "inspect", "notice", "brief"}`, where a test is
 `{"kind": "code", "source", "call"}`, `{"kind": "call", "arguments", "keywords", "expected", "oracle"}` or `{"kind": "file", "source",
 "style", "module", "counted"}` (see `testfile`). Report: `{"passed", "parts", "failures", "lost", "used", "mutated", "returned",
 "missing"}`: true, false, or null (not reached, because the candidate was gone) for each test; pairs of name and mark for the tests in
@@ -36,7 +36,8 @@ def main(job: GuestJob) -> None:
     job.report(STARTED)
     task = json.loads(job.payload)
     sys.path.insert(0, os.getcwd())
-    candidate = Candidate(job.channel, name=task["name"], allowed=task["allowed"], watched=task["watched"], inspect=task["inspect"])
+    settings = {each: task[each] for each in ("name", "allowed", "watched", "inspect", "notice", "brief")}
+    candidate = Candidate(job.channel, **settings)
     helpers = _load_reference(task["reference"], task["name"])
     passed: list[bool | None] = [None] * len(task["tests"])
     parts: list[list[tuple[str, str]]] = [[(name, ".") for name in test.get("counted", ())] for test in task["tests"]]
@@ -55,7 +56,7 @@ def main(job: GuestJob) -> None:
                 passed[number], parts[number] = grade_file(test, number, _Watch(number, candidate, failures), lenient=task["inspect"])
                 candidate.refusal = Refused
             else:
-                entry = EntryPoint(candidate, None)
+                entry = EntryPoint(candidate)
                 result = run_test(test, entry, {**helpers, "__name__": "test", "__builtins__": __builtins__, task["name"]: entry})
                 passed[number] = result.passed and candidate.failure is None
                 if not passed[number] and len(failures) < MAX_EXPLAINED:
@@ -68,7 +69,7 @@ def main(job: GuestJob) -> None:
         "failures": failures,
         "missing": missing,
         "lost": candidate.gone,
-        "used": sorted(candidate.used),
+        "used": sorted(candidate.kinds.used),
         "mutated": sorted(candidate.mutated, key=str),
         "returned": sorted(candidate.returned, key=str),
     }
@@ -122,4 +123,5 @@ def _failure(number: int, candidate: Candidate, result: Result | None) -> dict[s
         "by_candidate": by_candidate,
         "line": candidate.raised_line if by_candidate else None,
         "output": clean(candidate.output),
+        "lost": candidate.gone,
     }

@@ -1,8 +1,8 @@
 """Objects of the candidate that stay in its process: what a test can do with one, and what it can't.
 
-A handle has, besides its identity and its type's name, only the operations that the problem's reference needed when it was calibrated.
-So a candidate can't return an object with a `startswith` of its own where the reference returned a string. A handle without any is the
-opaque token of problems whose reference returns plain data. Every use that would let the candidate decide, `==`, `hash` and truth first of
+A handle has, besides its identity and its type's name, only the operations that the problem's reference needed in its place (`kinds`).
+So a candidate can't return an object with a `startswith` of its own where the reference returned a string. A handle without any is an
+opaque token. Every use that would let the candidate decide, `==`, `hash` and truth first of
 all, is an inert failure.
 """
 
@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NoReturn
+
+from groundrun.judging.guest.kinds import ENTRY
 
 if TYPE_CHECKING:
     from groundrun.judging.guest.proxy import Candidate
@@ -24,13 +26,14 @@ class Handle:
     the like don't find more than there is. An operation that was not added fails as it does on a bare `object()`.
     """
 
-    __slots__ = ("_candidate", "_number", "_place")
+    __slots__ = ("_candidate", "_kind", "_number", "_place")
 
-    def __init__(self, candidate: Candidate, number: int | None, place: str = "") -> None:
-        self._candidate, self._number, self._place = candidate, number, place
+    def __init__(self, candidate: Candidate, number: int | None, kind: str = "", place: str | None = None) -> None:
+        self._candidate, self._number, self._kind = candidate, number, kind
+        self._place = kind if place is None else place  # whose arguments are written back is told by this name
 
     def _use(self, operation: str, *arguments: Any) -> Any:
-        self._candidate.permit(operation)
+        self._candidate.permit(self, operation)
         return self._candidate.ask(operation, self, arguments)
 
     def _use_for(self, kind: type, operation: str) -> Any:
@@ -45,7 +48,7 @@ class Handle:
     def __getattr__(self, name: str) -> Any:
         if name.startswith(("__", "_pytest", "_mock")):  # pytest looks at everything in a file for such names
             raise AttributeError(name)
-        self._candidate.permit(f"get {name}")
+        self._candidate.permit(self, f"get {name}")
         return self._candidate.ask("get", self, (name,))
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -57,7 +60,7 @@ class Handle:
         return str(self._use_for(str, "str"))
 
     def __repr__(self) -> str:
-        return f"<a {type(self).__name__} of the candidate>" if self._candidate.may_peek() else str(self._use_for(str, "repr"))
+        return f"<a {type(self).__name__} of the candidate>" if self._candidate.may_peek(self) else str(self._use_for(str, "repr"))
 
     def __format__(self, spec: str) -> str:
         return format(str(self), spec)
@@ -91,7 +94,7 @@ class Handle:
 
 
 def _call(self: Handle, *arguments: Any, **keywords: Any) -> Any:
-    self._candidate.permit("call")
+    self._candidate.permit(self, "call")
     return self._candidate.ask("call", self, arguments, keywords)
 
 
@@ -130,7 +133,7 @@ class Member(Handle):
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         """Call the candidate's function or class."""
-        return self._candidate.ask("call", self, arguments, keywords, member=self._place)
+        return self._candidate.ask("call", self, arguments, keywords)
 
     def __repr__(self) -> str:  # of the test's own words: failed assertions of pytest show what was called
         return f"<{self._place} of the candidate>"
@@ -140,6 +143,9 @@ class EntryPoint(Handle):
     """The function under test, by the number None. It can be called; the rest is a handle's, if the reference's was used so."""
 
     __slots__ = ()
+
+    def __init__(self, candidate: Candidate) -> None:
+        super().__init__(candidate, None, ENTRY, "")
 
     @property
     def __name__(self) -> str:

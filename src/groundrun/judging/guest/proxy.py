@@ -7,9 +7,10 @@ that can't cross, an answer that is no answer, a candidate that is gone, an exit
 exception that is not, by one of its bases, a builtin `Exception`), StopIteration out of a plain call (it would silently end a `map`
 of the test), and every use of a handle that would let the candidate decide, `==`, `hash` and truth first of all.
 
-A handle has, besides its identity and its type's name, only the operations that the problem's reference needed when it was calibrated.
-So a candidate can't return an object with a `startswith` of its own where the reference returned a string. A handle without any is the
-opaque token of problems whose reference returns plain data.
+Changes that a call made in its arguments are written back to the test's own objects where that is asked for (`watched`), also after a call
+that raised. Whether one process would show more is asked with `notice`: the candidate tells which arguments it changed or
+returned, and may lie, which gains nothing that working on copies would not. What no process but a shared one shows: an argument that
+is changed after its call, in a later one or by an object that kept it, and a result that is changed or is the same object again.
 """
 
 from __future__ import annotations
@@ -24,13 +25,14 @@ from typing import Any, NoReturn
 
 from groundrun.engine.guest.decoding import DecodeError, decode
 from groundrun.engine.guest.mutation import find_mutable, overwrite
-from groundrun.engine.guest.server import DRAIN, INSPECT, MODULE
+from groundrun.engine.guest.server import BRIEFLY, DRAIN, INSPECT
+from groundrun.engine.guest.server import MODULE as MODULE_NUMBER
 from groundrun.engine.guest.transport import EncodeError, encode, encode_numbered, receive_frame, send_frame
 from groundrun.judging.guest.handles import NOT_PLAIN, Handle, Member, make_kind
+from groundrun.judging.guest.kinds import EXPORT, MODULE, Kinds, Met, Use, locate
 from groundrun.judging.guest.raising import Exceptions
 
 MAX_HANDLES = 20_000
-EXPORT = "export "
 _QUIET = 2000  # characters of a call's output kept as evidence
 
 
@@ -60,24 +62,31 @@ class Declined(Refused, Exception):
 class Candidate:
     """The other end of the channel. One request at a time, whatever thread asks.
 
-    `allowed`: operations on handles; None: all of them, noting in `used` which were needed. `watched`: arguments to write back, of the
-    entry point by position or name, of a member of the module as `member:place`. `refusal`: what is raised after a noted failure.
+    `allowed`: what may be done with objects; None: everything, noting in `kinds.used` what was needed. `watched`: arguments to write back,
+    of the entry point by position or name, of members of the module and of methods as `whose:place`; None: all. `inspect`: a reference is
+    looked at. `notice`: ask what happened to arguments. `brief`: no long iterators. `refusal`: what is raised after a noted failure.
     """
 
     def __init__(
-        self, channel: int, *, name: str, allowed: Iterable[str] | None = (), watched: Iterable[int | str] = (), inspect: bool = False
+        self,
+        channel: int,
+        *,
+        name: str,
+        allowed: Iterable[Use] | None = (),
+        watched: Iterable[int | str] | None = (),
+        inspect: bool = False,
+        notice: bool = False,
+        brief: bool = False,
     ) -> None:
         self.channel, self.name = channel, name
-        exported = [each for each in allowed or () if each.startswith(EXPORT)]
-        self._exported = frozenset(each.removeprefix(EXPORT) for each in exported)
-        self._allowed = None if allowed is None else frozenset(allowed).difference(exported)
-        self._watched, self._inspect = _sort_places(watched), inspect
+        self.kinds = Kinds(allowed)
+        self._flags = 0 if self.kinds.any_operations() else DRAIN | (BRIEFLY if brief else 0)
+        self._watched, self._inspect, self._notice = None if watched is None else _sort_places(watched), inspect, notice
         self._lock = RLock()
         self._process = os.getpid()
         self._sequence = 0
-        self._handles: dict[int, Handle] = {}
-        self._kinds: dict[tuple[str, bool], type[Handle]] = {}
-        self._member: str | None = None
+        self._handles: dict[tuple[int, str], Handle] = {}
+        self._classes: dict[tuple[str, str, type[Handle]], type[Handle]] = {}
         self.exceptions = Exceptions()
         self._stdout = sys.stdout
         self.refusal: type[Refused] = Refused
@@ -88,7 +97,6 @@ class Candidate:
         self.raised: BaseException | None = None
         self.raised_line: int | None = None
         self.output = ""
-        self.used: set[str] = set()
         self.mutated: set[int | str] = set()
         self.returned: set[int | str] = set()
 
@@ -109,12 +117,13 @@ class Candidate:
         self.detail = self.output = ""
         self.peeked = False
 
-    def may_peek(self) -> bool:
+    def may_peek(self, handle: Handle) -> bool:
         """Whether the running test may show a handle as a text of ours, which is a failure only if the test then passes.
 
         In test files: a failed assertion of pytest shows every object that it names.
         """
-        may = self.refusal is Declined and self._allowed is not None and "repr" not in self._allowed
+        operations = self.kinds.operations_of(handle._kind)
+        may = self.refusal is Declined and operations is not None and "repr" not in operations
         self.peeked = self.peeked or may
         return may
 
@@ -130,16 +139,15 @@ class Candidate:
     def ask(
         self,
         operation: str,
-        target: Handle | None,
+        target: Handle,
         arguments: tuple[Any, ...] = (),
         keywords: dict[str, Any] | None = None,
         *,
         member: str | None = None,
     ) -> Any:
-        """Let the candidate do something; its result, or its exception, becomes the test's. `member`: the module's, asked for or called."""
+        """Let the candidate do something; its result, or its exception, becomes the test's. `member`: get the module's of that name."""
         with self._lock:
-            self._member = member if operation == "get" else None
-            return self._ask(operation, None if target is None else target._number, arguments, keywords or {}, member)
+            return self._ask(operation, target, arguments, keywords or {}, member)
 
     def ask_all(self, calls: Sequence[tuple[Any, ...]], wait: Callable[[int, float], None] | None = None) -> Iterator[Answer | None]:
         """Call the entry point once for each tuple of arguments, asking ahead; one answer a call, in turn, noting failures as `ask` does.
@@ -177,8 +185,7 @@ class Candidate:
 
     def _send_call(self, sequence: int, arguments: tuple[Any, ...], *, at_most: int | None = None) -> bool:
         """Ask for a call. False when it was not sent for being longer than `at_most`: both sides could wait for the other to read."""
-        flags = 0 if self._allowed is None or self._allowed else DRAIN
-        data = encode((sequence, "call", None, arguments, {}, (), flags))
+        data = encode((sequence, "call", None, arguments, {}, (), self._flags))
         if at_most is not None and len(data) > at_most:
             return False
         try:
@@ -189,7 +196,7 @@ class Candidate:
 
     def get_member(self, name: str) -> Any:
         """What the candidate's module calls by that name: plain data, an exception class that stands in for one, or a handle."""
-        found = self.ask("get", Handle(self, MODULE), (name,), member=name)
+        found = self.ask("get", self._module(), (name,), member=name)
         if not isinstance(found, Member) or type(found).__qualname__ != "type":
             return found
         names = self.ask("ancestry", found)
@@ -202,28 +209,30 @@ class Candidate:
 
         Any other name could take the place of something that the test file means, such as a builtin. So without a reference: nothing.
         """
-        names = self.ask("names", Handle(self, MODULE))
+        names = self.ask("names", self._module())
         if type(names) is not list or not all(type(name) is str and name.isidentifier() for name in names):
             self.refuse("the candidate's module lists its contents in a way that is none")
-        if self._inspect and not self._exported:
-            self.used.update(EXPORT + name for name in names)
+        exports = self.kinds.exports
+        if self._inspect and not exports:
+            self.kinds.used.update((MODULE, EXPORT + name, "") for name in names)
             return list(names)
-        if not self._exported:
+        if not exports:
             self.refuse("a test file imports everything that the program defines, and no reference says what that is")
-        return [name for name in names if name in self._exported]
+        return [name for name in names if name in exports]
 
     def give_up(self, reason: str) -> NoReturn:
         """Take nothing more from the candidate."""
         self._lose(reason)
 
-    def permit(self, operation: str) -> None:
-        """Refuse an operation on a handle that the reference didn't need."""
-        if self._allowed is None:
-            self.used.add(operation)
-        elif operation not in self._allowed:
+    def permit(self, handle: Handle, operation: str) -> None:
+        """Refuse an operation on a handle that the reference didn't need in its place."""
+        if not self.kinds.permits(handle._kind, operation):
             self.refuse(NOT_PLAIN, operation)
 
-    def _ask(self, operation: str, number: int | None, arguments: tuple[Any, ...], keywords: dict[str, Any], member: str | None) -> Any:
+    def _module(self) -> Handle:
+        return Handle(self, MODULE_NUMBER, MODULE)
+
+    def _ask(self, operation: str, target: Handle, arguments: tuple[Any, ...], keywords: dict[str, Any], member: str | None) -> Any:
         if os.getpid() != self._process:
             self.refuse("the candidate was called from another process")
         if self.gone:
@@ -231,31 +240,40 @@ class Candidate:
         if self.failure is not None:
             raise self.refusal(self.failure)
         self._sequence += 1
-        inspect = self._inspect and operation == "call" and (number is None or member is not None)
-        watched = self._watched.get(member or "", ()) if operation == "call" and (number is None or member is not None) else ()
-        flags = (0 if self._allowed is None or self._allowed else DRAIN) | (INSPECT if inspect else 0)
-        request = (self._sequence, operation, number, arguments, keywords, watched, flags)
+        flags, whose = self._flags, target._place
+        places: dict[int | str, Any] = {}
+        watched: tuple[int | str, ...] = ()
+        if operation == "call":
+            places.update(enumerate(arguments))
+            places.update(keywords)
+            watched = tuple(places) if self._watched is None else self._watched.get(whose, ())
+            if self._notice and find_mutable(tuple(places.values())):
+                flags |= INSPECT
         try:
-            data, numbered = encode_numbered(request, keep=self._number)
+            data, numbered = encode_numbered(
+                (self._sequence, operation, target._number, arguments, keywords, watched, flags), keep=self._number
+            )
         except EncodeError as error:
             self.refuse(f"an argument of the test can't cross: {error}")
-        places: dict[int | str, Any] = dict(enumerate(arguments))
-        places.update(keywords)
         mutable = find_mutable([places[place] for place in watched if place in places]) if watched else {}
         given = {place: item for place, item in enumerate(numbered) if id(item) in mutable}
         try:
             send_frame(self.channel, data)
         except OSError:
             self._lose(GONE)
-        status, value, output, extra = self._answer(self._sequence, given)
+        step = f"get {arguments[0]}" if operation == "get" else operation
+        status, value, output, extra = self._answer(self._sequence, given, _Origin(target._kind, step, member))
         self._print(output)
-        if status == "value":
+        if status in ("value", "raised") and (extra or status == "value"):
             if len(extra) != 3 or any(type(part) is not tuple for part in extra):
                 self._lose(NO_ANSWER)
             self._write_back(extra[0], given)
-            if inspect:
-                self.mutated.update(_name_places(member, extra[1]))
-                self.returned.update(_name_places(member, extra[2]))
+            if flags & INSPECT:
+                self.mutated.update(_name_places(whose, extra[1]))
+                self.returned.update(_name_places(whose, extra[2]))
+        if status == "value":
+            if value is None and operation == "get":
+                self.kinds.note_none(target._kind, step)
             return value
         if status == "stop" and operation == "next":
             raise StopIteration
@@ -277,7 +295,9 @@ class Candidate:
             self.refuse(UNCROSSABLE, str(value)[:_QUIET] if type(value) is str else "")
         self._lose(NO_ANSWER)
 
-    def _answer(self, sequence: int, given: dict[int, Any] | None = None) -> tuple[str, Any, bytes, tuple[Any, ...]]:
+    def _answer(
+        self, sequence: int, given: dict[int, Any] | None = None, origin: _Origin | None = None
+    ) -> tuple[str, Any, bytes, tuple[Any, ...]]:
         try:
             data = receive_frame(self.channel)
         except (EncodeError, OSError):
@@ -288,7 +308,7 @@ class Candidate:
         if data is None:
             self._lose(GONE)
         try:
-            answer: Any = decode(data, restore=self._restore, given=given)
+            answer = self._decode(data, given, origin or _Origin("", "", None))
         except DecodeError as error:
             self.refuse(f"the candidate's value can't cross: {error}")
         if type(answer) is not tuple or len(answer) != 5 or type(answer[0]) is not int or answer[0] != sequence:
@@ -307,16 +327,36 @@ class Candidate:
             return item._number, ""
         raise EncodeError(f"a value of type {type(item).__name__} is not plain data")
 
-    def _restore(self, number: int, name: str) -> Handle:
-        handle = self._handles.get(number)
+    def _decode(self, data: bytes, given: dict[int, Any] | None, origin: _Origin) -> Any:
+        """An answer with its handles. Their kinds follow from their positions, so an answer that has any is read a second time."""
+        if not self.kinds.any_objects():
+            return decode(data, restore=lambda number, name: self._restore(number, name, "", origin.member), given=given)
+        met: list[Met] = []
+
+        def meet(number: int, name: str) -> Met:
+            met.append(Met(number, name))
+            return met[-1]
+
+        answer = decode(data, restore=meet, given=given)
+        if not met:
+            return answer
+        if type(answer) is tuple and len(answer) == 5:
+            locate(answer[2])
+        sorts = [self.kinds.sort(each, origin.kind, origin.step) for each in met]
+        handles = iter([self._restore(each.number, each.name, kind, origin.member) for each, kind in zip(met, sorts, strict=True)])
+        return decode(data, restore=lambda number, name: next(handles), given=given)
+
+    def _restore(self, number: int, name: str, kind: str, member: str | None) -> Handle:
+        handle = self._handles.get((number, kind))
         if handle is None:
             if len(self._handles) >= MAX_HANDLES:
                 self.refuse(f"the candidate gave out more than {MAX_HANDLES} objects")
-            sort = (name, self._member is not None)
-            kind = self._kinds.get(sort)
-            if kind is None:
-                kind = self._kinds[sort] = make_kind(name, self._allowed, Handle if self._member is None else Member)
-            handle = self._handles[number] = kind(self, number, self._member or "")
+            base = Handle if member is None else Member
+            made = self._classes.get((name, kind, base))
+            if made is None:
+                short = name.rpartition(".")[2]
+                made = self._classes[name, kind, base] = make_kind(short, self.kinds.operations_of(kind), base)
+            handle = self._handles[number, kind] = made(self, number, kind, member)
         return handle
 
     def _write_back(self, extra: tuple[Any, ...], given: dict[int, Any]) -> None:
@@ -355,17 +395,26 @@ class Candidate:
         return error
 
 
+class _Origin:
+    """Where an answer comes from: an operation on an object of a kind; or, by its name, the candidate's module."""
+
+    __slots__ = ("kind", "member", "step")
+
+    def __init__(self, kind: str, step: str, member: str | None) -> None:
+        self.kind, self.step, self.member = kind, step, member
+
+
 def _sort_places(watched: Iterable[int | str]) -> dict[str, tuple[int | str, ...]]:
-    """Watched arguments by the member of the module that they are arguments of; "" is the entry point."""
+    """Watched arguments by whose they are: "" is the entry point's."""
     found: dict[str, tuple[int | str, ...]] = {}
     for place in watched:
-        member, own = "", place
+        whose, own = "", place
         if isinstance(place, str) and ":" in place:
-            member, _, name = place.partition(":")
+            whose, _, name = place.rpartition(":")
             own = int(name) if name.isdigit() else name
-        found[member] = (*found.get(member, ()), own)
+        found[whose] = (*found.get(whose, ()), own)
     return found
 
 
-def _name_places(member: str | None, places: tuple[int | str, ...]) -> Iterable[int | str]:
-    return places if member is None else [f"{member}:{place}" for place in places]
+def _name_places(whose: str, places: tuple[int | str, ...]) -> Iterable[int | str]:
+    return [f"{whose}:{place}" for place in places] if whose else places
