@@ -4,11 +4,12 @@ The reference's word reaches only jailed graders: the host hands it on without l
 so that what one test leaves in the candidate's globals can't change another.
 
 Limits. An input may take max(`least_s`, `factor` x the reference's time on it), a test `most_s` and a second. On the processor's clock no
-timer inside the candidate decides: a run gets the allowance of its first input, on the kernel's clock; when it ends there, the input that
-ran is out of time if the run could not have used the missing part before it, which the grader's clock bounds; otherwise the test goes
-on from that input in a fresh process with a fresh allowance. So a short input beside others is never cut early, and one that came late
-in a long test may get more than its own allowance, never more than the test's. What a candidate that has failed can do besides is
-asked for a second at most on the wall's clock; the rest is not reached. (Ours; published harnesses set alarms on the wall's clock.)
+timer inside the candidate decides: a run gets the allowance of its first input and what the reference needs for all that follow, on the
+kernel's clock; when it ends there, the input that ran is out of time if the run could not have used the missing part before it, which
+the grader's clock bounds; otherwise the test goes on from that input in a fresh process with a fresh allowance. So a short input beside
+others is never cut early, and one that came late in a long test may get more than its own allowance, never more than the test's. What
+a candidate that has failed can do besides is asked for a second at most on the wall's clock; the rest is not reached. (Ours; published
+harnesses set alarms on the wall's clock.)
 """
 
 from __future__ import annotations
@@ -106,8 +107,8 @@ class _Run:
     def __init__(self, problem: Problem, source: str, test: DifferentialTest, truth: Truth, limits: Limits) -> None:
         self._problem, self._test, self._truth, self._limits = problem, test, truth, limits
         self._program = Program(source, files=problem.files, entry_point=problem.entry_point)
-        asked = [each for number, each in enumerate(truth.seconds) if number not in truth.left_out]
-        self._allowances = [max(test.least_s, test.factor * each) for each in asked]
+        self._seconds = [each for number, each in enumerate(truth.seconds) if number not in truth.left_out]
+        self._allowances = [max(test.least_s, test.factor * each) for each in self._seconds]
         self._total_s = min(min(test.most_s, sum(self._allowances)) + 1.0, limits.cpu_s)
         self._walled = test.compat == EVALPLUS
         self._results = ""
@@ -126,8 +127,9 @@ class _Run:
         return Pair(self._candidate(Program("", files=self._problem.files, entry_point=self._problem.entry_point)), self._grader())
 
     def _candidate(self, program: Program) -> Job:
-        left = max(self._total_s - self._cost.cpu_s, 0.1)
-        cpu_s = self._total_s if self._walled else min(self._allowances[len(self._results)] + START_S, left)
+        left_s = max(self._total_s - self._cost.cpu_s, 0.1)
+        first = len(self._results)
+        cpu_s = self._total_s if self._walled else min(START_S + self._allowances[first] + sum(self._seconds[first:]), left_s)
         wall_s = self._total_s + 1.0 if self._walled else max(self._limits.wall_s, 4 * cpu_s)
         return Job(program=program, limits=msgspec.structs.replace(self._limits, cpu_s=cpu_s, wall_s=wall_s), guest=SERVER)
 
@@ -155,8 +157,6 @@ class _Run:
         if report is None:
             self._end(outcome, f"the grader couldn't finish reading or comparing what the candidate gave: {grader.outcome.describe()}")
             return
-        allowance = self._allowances[len(self._results)]
-        answered = len(report.results)
         self._results += report.results
         self._failure = self._failure or report.failure
         if not report.reached:
@@ -164,7 +164,7 @@ class _Run:
         elif report.stopped or len(self._results) == len(self._allowances):
             self._finish(outcome)
         elif outcome is Outcome.CPU_LIMIT and not self._walled and self._cost.cpu_s < self._total_s:
-            if answered and candidate.cost.cpu_s - report.before_s < allowance:
+            if report.results and candidate.cost.cpu_s - report.before_s < self._allowances[len(self._results)]:
                 return  # the input that ran may have had too little time: it comes first in the next run
             self._end(outcome, outcome.describe())
         else:
