@@ -220,7 +220,10 @@ class CallTest(msgspec.Struct, frozen=True, tag="call"):
 
 
 class StdioTest(msgspec.Struct, frozen=True, tag="stdio"):
-    """Text in, text out. `comparison` is one of exact, token, float, checker; `checker` is then a Python program."""
+    """Text in, text out. `comparison` is one of exact, token, float, checker; `checker` is then a Python program.
+
+    A checker finds `input.txt`, `output.txt` and `expected.txt` beside it, and the problem's own files, of which none can take those names.
+    """
 
     stdin: str
     expected: str

@@ -157,6 +157,8 @@ def test_command(tiny: Path) -> None:
     assert found["ratio_to"] == {}
 
 
+@pytest.mark.long
+@pytest.mark.timeout(300)
 def test_against_evalplus(tiny: Path) -> None:
     """Both decide the two problems alike. It sleeps on for twenty seconds after its scores."""
     if missing := find_missing_peer():

@@ -103,13 +103,43 @@ def test_long_strings_and_results_too_large(engine: Engine) -> None:
 def test_references_that_can_not_be_held_against(engine: Engine) -> None:
     unequal = calibrate(engine, make_problem(DifferentialTest(inputs="[(nan,), (1.0,)]"), reference="def f(x): return x"))
     assert (unequal.passed, unequal.reason) == (False, "the reference fails test 'differential' on its own inputs 0")
-    with pytest.raises(EngineError, match=r"can't say what test 'differential' expects: ZeroDivisionError"):
+    raising = make_problem(DifferentialTest(inputs="[(1,), (0,)]"), reference="def f(x): return 1 / x")
+    calibration = calibrate(engine, raising)
+    assert (calibration.passed, calibration.reason) == (False, "the reference fails test 'differential' on its own inputs 1")
+    verdict = judge(engine, raising, Completion(task_id="D/0", text="def f(x): return 1.0"), calibration)
+    assert (verdict.passed, verdict.tests[0].inputs) == (True, "+x")
+    with pytest.raises(EngineError, match=r"can't say what test 'differential' expects: ImportError"):
+        calibrate(engine, make_problem(DifferentialTest(inputs="[(1,)]"), reference="from os import nothing_of_that_name"))
+    with pytest.raises(UsageError, match="the reference raises on all of them"):
         calibrate(engine, make_problem(DifferentialTest(inputs="[(1,)]"), reference="def f(x): return x / 0"))
+    with pytest.raises(UsageError, match="input 1 holds a PurePosixPath, which is not plain data"):
+        calibrate(engine, make_problem(DifferentialTest(inputs="[('a',), (__import__('pathlib').PurePosixPath('b'),)]")))
     for broken in (make_problem(DifferentialTest(inputs="[]")), make_problem(DifferentialTest(inputs="[(1,)]", compat="other"))):
         with pytest.raises(UsageError):
             calibrate(engine, broken)
     with pytest.raises(UsageError, match="needs a reference"):
         calibrate(engine, make_problem(DifferentialTest(inputs="[(1,)]"), reference=None))
+
+
+@pytest.mark.exec
+def test_arguments_too_large_are_left_out(engine: Engine) -> None:
+    """They would not reach a candidate, so no candidate can be blamed."""
+    reference = "def f(x): return len(x)"
+    test = DifferentialTest(inputs="[('a' * 3,), ('a' * (40 << 20),), ('',)]")
+    assert decide(engine, reference, test, reference=reference).tests[0].inputs == "+x+"
+
+
+@pytest.mark.exec
+def test_an_oracle_can_not_undo_a_refusal(engine: Engine) -> None:
+    oracle = """
+def oracle(arguments, got, expected):
+    try:
+        return got == expected
+    except BaseException:
+        return True
+"""
+    test = DifferentialTest(inputs=INPUTS, oracle=oracle)
+    assert decide(engine, "def f(a, b): return object()", test).tests[0].inputs == "---"
 
 
 @pytest.mark.exec

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from groundrun.engine.guest.decoding import decode
 from groundrun.engine.guest.transport import encode, receive_frame, send_frame
 from groundrun.judging.guest.handles import NOT_PLAIN, EntryPoint
+from groundrun.judging.guest.kinds import ENTRY
 from groundrun.judging.guest.proxy import MAX_HANDLES, Candidate, Refused
 
 pytestmark = pytest.mark.unit
@@ -187,7 +188,9 @@ def test_an_allowed_operation_must_answer_with_its_own_type(operation: str, lie:
     def reply(request: Any) -> bytes | None:
         return _value(Kept(0) if request[1] == "call" else lie)(request)
 
-    candidate, result = _meet(reply, lambda candidate, entry: use(entry(1)), allowed=(operation,))
+    candidate, result = _meet(
+        reply, lambda candidate, entry: use(entry(1)), allowed=((ENTRY, "call", "<Thing>"), ("<Thing>", operation, ""))
+    )
     assert isinstance(result, Refused) and candidate.failure == NOT_PLAIN
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -118,6 +119,36 @@ def test_a_checker_decides(engine: Engine) -> None:
     assert judge(engine, problem, Completion(task_id="p", text="print(3, 4)")).passed
     assert judge(engine, problem, Completion(task_id="p", text="print(3, 5)")).passed is False
     assert judge(engine, problem, Completion(task_id="p", text="print('x')")).passed is False
+
+
+@pytest.mark.exec
+def test_a_refused_output_is_not_held_against_one_of_many_right_ones(engine: Engine) -> None:
+    test = StdioTest(stdin="7\n", expected="any\n", comparison="checker", checker=CHECKER)
+    verdict = judge(engine, _problem(test, reference="print(0, input())"), Completion(task_id="p", text="print(3, 5)"))
+    assert verdict.reason == "the checker of a test refused the output"
+    assert verdict.evidence is not None and verdict.evidence.message == "the checker refused the output"
+
+
+@pytest.mark.exec
+def test_a_checker_has_the_files_of_the_problem(engine: Engine) -> None:
+    checker = "words = open('words/all.txt').read().split()\nraise SystemExit(open('output.txt').read().strip() not in words)\n"
+    test = StdioTest(stdin="", expected="", comparison="checker", checker=checker)
+    files = {"words/all.txt": b"ant bee", "output.txt": b"bee", "input.txt": b"for the program"}
+    problem = msgspec.structs.replace(_problem(test, reference="print('ant')"), files=files)
+    assert calibrate(engine, problem).passed
+    assert judge(engine, problem, Completion(task_id="p", text="print('cow')")).passed is False
+    assert judge(engine, problem, Completion(task_id="p", text="print(open('output.txt').read())")).passed
+
+
+@pytest.mark.exec
+def test_no_file_of_a_problem_is_replaced_by_the_program(engine: Engine) -> None:
+    test = StdioTest(stdin="", expected="1")
+    for name in ("main.py", "./main.py"):
+        problem = msgspec.structs.replace(_problem(test, reference="print(1)"), files={name: b"X = 1"})
+        with pytest.raises(UsageError, match="rename the file"):
+            judge(engine, problem, Completion(task_id="p", text="print(1)"))
+    same = msgspec.structs.replace(_problem(test, reference="print(1)"), files={"main.py": b"print(1)", "app/main.py": b"X = 1"})
+    assert judge(engine, same, Completion(task_id="p", text="print(1)")).passed
 
 
 @pytest.mark.exec

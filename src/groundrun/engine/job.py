@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 
 import msgspec
 
+from groundrun.engine.guest.program import NAME as MAIN
 from groundrun.errors import UsageError
 from groundrun.records import Limits, Program
 
@@ -47,6 +48,8 @@ def as_job(what: Program | Job | str) -> Job:
         raise UsageError(f"language {job.program.language!r} is not supported yet: only 'python' is")
     for path in (*job.program.files, *job.collect):
         _check_path(path)
+    if job.guest == PROGRAM_GUEST:
+        _check_main(job.program)
     if len(job.collect) > MAX_COLLECTED or sum(len(path.encode()) + 1 for path in job.collect) > MAX_COLLECTED_BYTES:
         raise UsageError(f"collect names {len(job.collect)} files, at most {MAX_COLLECTED} come back: collect fewer, or an archive")
     if job.guest not in GUESTS:
@@ -55,6 +58,13 @@ def as_job(what: Program | Job | str) -> Job:
         if "\0" in argument:
             raise UsageError("argv holds a NUL character, which no program can receive")
     return job
+
+
+def _check_main(program: Program) -> None:
+    """The program itself is written beside its files, under a name that no other file can have."""
+    for path, content in program.files.items():
+        if PurePosixPath(path) == PurePosixPath(MAIN) and content != program.source.encode("utf-8", "surrogatepass"):
+            raise UsageError(f"a file is named {MAIN!r}, which is the name that the program itself gets: rename the file")
 
 
 def _check_path(path: str) -> None:

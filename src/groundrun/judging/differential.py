@@ -36,7 +36,7 @@ class Truth(msgspec.Struct, frozen=True, kw_only=True):
     """What the reference says to one differential test.
 
     `data` is a pickle, opaque to the host, for graders; `seconds` the reference's processor time on each input; `left_out` numbers inputs
-    whose result is too large to cross, which no candidate is asked; `refused` those where the reference's own result would not pass.
+    that no candidate is asked, being too large to cross or because the reference raised; `refused` those where the reference fails itself.
     """
 
     data: bytes
@@ -52,6 +52,7 @@ class _TruthReport(msgspec.Struct, frozen=True):
     seconds: tuple[float, ...]
     left_out: tuple[int, ...]
     refused: tuple[int, ...]
+    uncrossable: str
 
 
 class _Report(msgspec.Struct, frozen=True):
@@ -79,8 +80,11 @@ def find_truth(problem: Problem, test: DifferentialTest) -> Plan[Truth]:
         why = f"{error.type}: {error.message[:200]}" if error else execution.outcome.describe()
         raise EngineError(f"the reference of {problem.task_id} can't say what test {test.name!r} expects: {why}")
     report = msgspec.json.decode(execution.report, type=_TruthReport)
+    if report.uncrossable:
+        raise UsageError(f"test {test.name!r} of {problem.task_id} can't be asked: {report.uncrossable}")
     if len(report.left_out) == len(report.seconds):
-        raise UsageError(f"test {test.name!r} of {problem.task_id} has no inputs that can be asked")
+        why = "the reference raises on all of them" if report.refused else "there are none"
+        raise UsageError(f"test {test.name!r} of {problem.task_id} has no inputs that can be asked: {why}")
     return Truth(data=execution.stdout, seconds=report.seconds, left_out=report.left_out, refused=report.refused)
 
 

@@ -28,6 +28,7 @@ GRADER_MEMORY_BYTES = 2 << 30
 MAX_PATIENCE_S = 30.0  # what a candidate's wall limit is stretched by, at most, because it waits while the grader works
 FILE_STYLES = ("unittest", "pytest")
 GradedTest = CodeTest | CallTest | FileTest
+_FELT = (Outcome.OUTPUT_LIMIT, Outcome.DISK_LIMIT, Outcome.PROCESS_LIMIT)  # limits that a program meets as an exception
 _OURS = (Outcome.NOT_RUN, Outcome.CANCELLED, Outcome.TOOLCHAIN_MISSING)
 
 
@@ -217,10 +218,8 @@ def _find(candidate: Execution, grader: Execution, count: int) -> Findings:
     complete = all(each is True for each in passed)
     if complete and outcome is Outcome.WALL_LIMIT:
         outcome = Outcome.OK  # it waited for a slow grader after its last answer
-    if failure is not None and not failure.lost:  # what came later doesn't matter
-        outcome = Outcome.OK
-        if failure.by_candidate and not failure.refused:
-            outcome = Outcome.MEMORY_LIMIT if failure.type == "MemoryError" else Outcome.RAISED
+    if failure is not None and not failure.lost:  # how the program ended later doesn't matter
+        outcome = _tell(failure, outcome)
     if complete and (outcome.is_limit or outcome is Outcome.SIGNALLED):
         passed = (False,) * count
         complete = False
@@ -236,6 +235,15 @@ def _find(candidate: Execution, grader: Execution, count: int) -> Findings:
         report=report,
         grader_cpu_s=grader.cost.cpu_s,
     )
+
+
+def _tell(failure: Failure, outcome: Outcome) -> Outcome:
+    """The outcome of a program whose first failure was not its end."""
+    if not failure.by_candidate or failure.refused:
+        return Outcome.OK
+    if failure.type == "MemoryError":
+        return Outcome.MEMORY_LIMIT
+    return outcome if outcome in _FELT else Outcome.RAISED
 
 
 def _tail(execution: Execution) -> str:

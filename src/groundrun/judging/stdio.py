@@ -1,9 +1,10 @@
 """Text in, text out: run the program once for each test and compare what it printed.
 
 The expected output is never in the program's jail. A checker is a Python program of the problem's author, run in a jail of its own with
-`input.txt`, `output.txt` and `expected.txt` beside it; it exits with 0 for right and 1 for wrong. Anything else, an uncaught exception
-included, makes us try it on what the reference prints, or without a reference on the expected output itself: a checker that accepts that
-was broken by what the candidate printed, which is the candidate's failure; one that doesn't is broken itself, an `EngineError`.
+the problem's files and `input.txt`, `output.txt` and `expected.txt` beside it; it exits with 0 for right and 1 for wrong. Anything else,
+an uncaught exception included, makes us try it on what the reference prints, or without a reference on the expected output itself: a
+checker that accepts that was broken by what the candidate printed, which is the candidate's failure; one that doesn't is broken itself, an
+`EngineError`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from groundrun.judging.steps import Plan
 from groundrun.records import Cost, Execution, Limits, Outcome, Problem, Program, StdioTest
 
 _SHOWN = 500  # characters of an output in evidence
+_WRONG = ("the output of a test is not the expected one", "the checker of a test refused the output")
 _FILES = ("input.txt", "output.txt", "expected.txt")
 
 
@@ -36,7 +38,7 @@ def run_stdio(problem: Problem, source: str, tests: tuple[StdioTest, ...], limit
         passed[number] = right
         if not right and failure is None:
             failure, outcome = _failure(number, test, execution), execution.outcome
-            reason = execution.outcome.describe() if outcome is not Outcome.OK else "the output of a test is not the expected one"
+            reason = execution.outcome.describe() if outcome is not Outcome.OK else _WRONG[test.comparison == Comparison.CHECKER]
         if execution.outcome.is_limit:
             break
     if isolation is None:
@@ -58,20 +60,20 @@ def _compare(problem: Problem, test: StdioTest, output: str, limits: Limits) -> 
         return equal_by_float(output, test.expected, tolerance=test.tolerance)
     if test.checker is None:
         raise UsageError(f"test {test.name!r} asks for a checker and has none: set StdioTest.checker")
-    said = yield from _ask_checker(test, test.checker, output)
+    said = yield from _ask_checker(problem, test, test.checker, output)
     if said is None:
         known = test.expected
         if problem.reference is not None:
             (execution,) = yield Job(program=Program(problem.reference, files=problem.files), stdin=_data(test.stdin), limits=limits)
             known = execution.text
-        if (yield from _ask_checker(test, test.checker, known)) is not True:
+        if (yield from _ask_checker(problem, test, test.checker, known)) is not True:
             raise EngineError(f"the checker of test {test.name!r} doesn't accept a known right output either: mend the problem")
     return said is True
 
 
-def _ask_checker(test: StdioTest, checker: str, output: str) -> Plan[bool | None]:
+def _ask_checker(problem: Problem, test: StdioTest, checker: str, output: str) -> Plan[bool | None]:
     """True for right, False for wrong, None when it said neither."""
-    files = dict(zip(_FILES, map(_data, (test.stdin, output, test.expected)), strict=True))
+    files = {**problem.files, **dict(zip(_FILES, map(_data, (test.stdin, output, test.expected)), strict=True))}
     limits = Limits(cpu_s=GRADER_CPU_S, wall_s=3 * GRADER_CPU_S + 10, memory_bytes=2 << 30)
     (execution,) = yield Job(program=Program(checker, files=files), limits=limits)
     if execution.outcome in (Outcome.NOT_RUN, Outcome.CANCELLED):
@@ -86,7 +88,8 @@ def _failure(number: int, test: StdioTest, execution: Execution) -> Failure:
     if error is not None:
         message = error.message[:_SHOWN]
     elif execution.outcome is Outcome.OK:
-        message = f"expected {test.expected[:_SHOWN]!r}"
+        refused = test.comparison == Comparison.CHECKER
+        message = "the checker refused the output" if refused else f"expected {test.expected[:_SHOWN]!r}"
     else:
         message = execution.outcome.describe()
     return Failure(

@@ -1,6 +1,7 @@
 """The guest module of an ordinary run: the source is executed as `__main__`, the way `python main.py` would.
 
-The source lies beside its files as `main.py`, so that tracebacks, `inspect` and `multiprocessing` find it.
+The source lies beside its files as `main.py`, so that tracebacks, `inspect` and `multiprocessing` find it. The host has refused other files
+of that name.
 """
 
 from __future__ import annotations

@@ -121,6 +121,7 @@ class _Grading:
             else:
                 right = bool(self._oracle(self._inputs[number], answer.value, expected))
                 self._rule.settle(expected)
+            right = right and self._candidate.failure is None  # an oracle may have swallowed a refusal
         except (Refused, Exception) as error:
             return False, f"comparing it raised {type(error).__name__}"
         return right, "" if right else f"gave {show(answer.value)}, expected {show(expected)}"

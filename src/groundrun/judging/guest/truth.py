@@ -1,9 +1,10 @@
 """What the reference says: its result for every input of a differential test, found once, in a jail of its own, before any candidate runs.
 
-Payload: JSON `{"name", "inputs", "tolerance", "oracle"}`. Report: JSON `{"seconds", "left_out", "refused"}`: processor time of each call;
-the numbers of inputs whose result is too large to cross from any candidate, asked of nobody; and of those whose result, once it has
-crossed, would not be taken for right: NaN, say, or an oracle that refuses. The answer itself goes to standard output, which the reference
-can't reach by `print`: a pickle of `(inputs, results, digests)` without what was left out; only jailed graders load it.
+Payload: JSON `{"name", "inputs", "tolerance", "oracle"}`. Report: JSON `{"seconds", "left_out", "refused", "uncrossable"}`: processor time
+of each call; the numbers of inputs that are asked of nobody, because they or the reference's result are too large to cross, or because
+the reference raised; those where the reference raised, or its result would not be taken for right once it has crossed (NaN, say, or an
+oracle that refuses); and in words why an input can't cross at all. The answer itself goes to standard output, which the reference can't
+reach by `print`: a pickle of `(inputs, results, digests)` without what was left out; only jailed graders load it.
 `digests` maps a place to (length, BLAKE2b) where a result is a long string and no oracle wants to see it: equal strings need no more.
 
 Each call gets a copy of its own of the arguments. A result that no other process could load is kept as NaN, which equals nothing and can
@@ -51,28 +52,63 @@ def main(job: GuestJob) -> None:
     digests: dict[int, tuple[int, bytes]] = {}
     left_out: list[int] = []
     refused: list[int] = []
+    uncrossable = ""
     for number, data in enumerate(kept):
-        arguments = pickle.loads(data)
+        arguments, pristine = pickle.loads(data), pickle.loads(data)
+        foreign = _find_foreign(pristine)
+        if foreign and not uncrossable:
+            uncrossable = f"input {number} holds a {foreign}, which is not plain data"
         began = time.process_time()
-        result = entry(*arguments)
-        seconds.append(round(time.process_time() - began, 6))
         try:
-            crossed = decode(encode(result, keep=lambda item: (0, "")), restore=lambda place, name: object())
-        except (EncodeError, DecodeError):
+            result = entry(*arguments)
+        except Exception:
+            refused.append(number)
             left_out.append(number)
             continue
-        pristine = pickle.loads(data)
-        if not (rule.agree(crossed, result) if oracle is None else oracle(pristine, crossed, result)):
+        finally:
+            seconds.append(round(time.process_time() - began, 6))
+        crossed = _cross(result)
+        if crossed is None or foreign is None:
+            left_out.append(number)
+            continue
+        try:
+            right = rule.agree(crossed[0], result) if oracle is None else bool(oracle(pristine, crossed[0], result))
+        except Exception:
+            right = False
+        if not right:
             refused.append(number)
         if oracle is None and type(result) is str and len(result) > LONG:
             digests[len(results)] = (len(result), digest_of(result))
             result = None
         asked.append(pristine)
         results.append(result if _can_be_kept(result) else math.nan)
-    job.report(json.dumps({"seconds": seconds, "left_out": left_out, "refused": refused}).encode())
+    job.report(json.dumps({"seconds": seconds, "left_out": left_out, "refused": refused, "uncrossable": uncrossable}).encode())
     view = memoryview(pickle.dumps((asked, results, digests), PROTOCOL))
     while view:
         view = view[os.write(out, view) :]
+
+
+def _cross(value: object) -> tuple[object] | None:
+    """The value as it arrives on the other side; None when it is too large or too deep to get there."""
+    try:
+        return (decode(encode(value, keep=lambda item: (0, "")), restore=lambda place, name: object()),)
+    except (EncodeError, DecodeError):
+        return None
+
+
+def _find_foreign(arguments: object) -> str | None:
+    """The type of a part of these arguments that is not plain data, empty when all is; None when they are too large to cross."""
+    odd: list[str] = []
+
+    def note(item: object) -> tuple[int, str]:
+        odd.append(type(item).__name__)
+        return 0, ""
+
+    try:
+        encode(arguments, keep=note)
+    except EncodeError:
+        return None
+    return odd[0] if odd else ""
 
 
 def _can_be_kept(result: object) -> bool:
