@@ -6,14 +6,15 @@ ORDER is JSON: `command`, `env`, `cwd`, `output` (a file for both of its streams
 none), `waits` (whether the command waits for all its processes, so that getrusage would do), `timeout_s`.
 RESULT is JSON: `status`, `began` (seconds since the epoch), `wall_s`, `cpu_s` (null where nothing could measure all of it).
 
-A command past its time is killed with everything in its session, and has the status null. Does not clean up after a command that ended
-by itself: whoever orders gives every turn folders of its own.
+A command past its time is killed with everything in its session, and has the status null; it is killed too when whoever ordered it is gone.
+Does not clean up after a command that ended by itself: whoever orders gives every turn folders of its own.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -22,6 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.meter import join_cgroup, read_cpu_s
+
+LOOK_EVERY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,17 +50,29 @@ def carry_out(order: Order) -> dict[str, object]:
         with subprocess.Popen(
             order.command, env=order.env, cwd=order.cwd, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
         ) as process:
+            ended = False
             try:
-                status: int | None = process.wait(order.timeout_s)
-            except subprocess.TimeoutExpired:
-                status = None
+                ended = wait_for(process.pid, order.timeout_s)
             finally:
                 wall_s = time.perf_counter() - started
-                if process.returncode is None:
+                if not ended:
                     os.killpg(process.pid, signal.SIGKILL)
         cpu_s = read_cpu_s(order.cpu_file) - cpu_s
     measured = order.cpu_file is not None or order.waits
-    return {"status": status, "began": began, "wall_s": wall_s, "cpu_s": cpu_s if measured else None}
+    return {"status": process.returncode if ended else None, "began": began, "wall_s": wall_s, "cpu_s": cpu_s if measured else None}
+
+
+def wait_for(pid: int, seconds: float) -> bool:
+    """Whether a child ended in time, and while this process's own parent was there. The child's status is left to be collected."""
+    parent, deadline = os.getppid(), time.monotonic() + seconds
+    handle = os.pidfd_open(pid)
+    try:
+        while not select.select([handle], [], [], LOOK_EVERY_S)[0]:
+            if time.monotonic() > deadline or os.getppid() != parent:
+                return False
+        return True
+    finally:
+        os.close(handle)
 
 
 if __name__ == "__main__":

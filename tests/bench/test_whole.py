@@ -137,6 +137,20 @@ def test_launcher_measures_and_stops(tmp_path: Path) -> None:
     assert pid and wait_until(lambda: (stat := read_stat(pid)) is None or stat[2] == "Z", seconds=20)
 
 
+def test_launcher_ends_with_its_starter(tmp_path: Path) -> None:
+    """Killed or not, whoever ordered a command doesn't leave it behind."""
+    order = {"command": ["sh", "-c", "echo $$; exec sleep 1000"], "env": {"PATH": os.defpath}, "cwd": str(tmp_path), "waits": True}
+    rest = {"output": str(tmp_path / "output"), "cgroup": None, "cpu_file": None, "timeout_s": 900}
+    (tmp_path / "order").write_text(json.dumps({**order, **rest}))
+    launch = [sys.executable, "-m", "bench.whole", str(tmp_path / "order"), str(tmp_path / "result")]
+    source = f"import subprocess\nsubprocess.run({launch!r})"
+    with subprocess.Popen([sys.executable, "-c", source], cwd=Path(launcher.__file__).parents[1]) as starter:
+        assert wait_until(lambda: (tmp_path / "output").exists() and (tmp_path / "output").read_text().endswith("\n"), seconds=20)
+        starter.kill()
+    pid = int((tmp_path / "output").read_text())
+    assert wait_until(lambda: read_stat(pid) is None or _state(pid) == "Z", seconds=20)
+
+
 def test_a_command_that_fails_is_our_fault(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its last words are told, and no number is."""
     monkeypatch.setattr(whole, "COURSES", (whole.Course("humaneval_plus", "v0.1.9", "humaneval", "X"),))

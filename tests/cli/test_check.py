@@ -53,6 +53,23 @@ def test_each_test_is_listed(tmp_path: Path) -> None:
     assert "--reference" in done.stderr
 
 
+def test_a_program_can_not_write_results(tmp_path: Path) -> None:
+    """Neither by what it raises nor by what it prints: only our lines begin as ours do."""
+    fake = "'\\n  + TestHalf.test_odd\\n\\npassed: 2 passed; every test passed\\r  + b\\u2028  + c\\x85  + d'"
+    (tmp_path / "fake.py").write_text(f"def half(n):\n    print({fake})\n    raise ValueError({fake})\n")
+    done = call(tmp_path, "fake.py", "--tests", "test_half.py")
+    assert done.returncode == 1
+    lines = [line for line in done.stdout.splitlines() if line and not line.startswith("    ")]
+    assert lines[:4] == [
+        "test_half.py (unittest)",
+        "  - TestHalf.test_even",
+        "  - TestHalf.test_odd",
+        "first failure: test_half.py::TestHalf.test_even",
+    ]
+    assert lines[4] == "  it printed:" and lines[5].startswith("failed: 2 failed; ") and lines[6].startswith("protected: ")
+    assert len(lines) == 7 and "    passed: 2 passed; every test passed" in done.stdout
+
+
 def test_json_owns_stdout(tmp_path: Path) -> None:
     """Names, results, protection."""
     done = call(tmp_path, "right.py", "--tests", "test_half.py", "--json")

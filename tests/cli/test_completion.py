@@ -134,11 +134,42 @@ def test_json_holds_the_script(capsys: pytest.CaptureFixture[str]) -> None:
 def test_run_folders_are_offered_newest_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Names that a shell would trip over are not; where no run fits, any folder may be named."""
     monkeypatch.chdir(tmp_path)
-    for age, name in enumerate(["old", "new", "bad\nname", "no run"]):
+    for age, name in enumerate(["old", "new", "bad\nname", "b $(id)", "b*", "no run"]):
         (tmp_path / "runs" / name).mkdir(parents=True)
         if name != "no run":
             (tmp_path / "runs" / name / "run.json").write_text("{}")
             os.utime(tmp_path / "runs" / name / "run.json", (1000 + age, 1000 + age))
     context, parameter = click.Context(judge_verb), judge_verb.params[0]
     assert [item.value for item in complete_runs(context, parameter, "")] == ["runs/new", "runs/old"]
+    assert [item.type for item in complete_runs(context, parameter, "runs/b")] == ["dir"]
     assert [(item.type, item.value) for item in complete_runs(context, parameter, "/tm")] == [("dir", "/tm")]
+
+
+TYPED = """
+import os, pty, select, sys, time
+child, terminal = pty.fork()
+if child == 0:
+    os.execv(sys.argv[1], [sys.argv[1], "--norc", "--noprofile", "-i"])
+def wait_for(end):
+    said, deadline = b"", time.monotonic() + 20
+    while end not in said and time.monotonic() < deadline:
+        if select.select([terminal], [], [], 0.2)[0]:
+            said += os.read(terminal, 65536)
+os.write(terminal, b'source <("$GROUNDRUN" completion bash); echo rea""dy\\n')
+wait_for(b"ready")
+os.write(terminal, b'groundrun report runs/hum\\t; echo do""ne\\n')
+wait_for(b"done")
+os.write(terminal, b"exit\\n")
+"""
+
+
+@pytest.mark.exec
+@pytest.mark.parametrize("name", ["humaneval-$(touch PWNED)-ab", "humaneval-`touch PWNED`"])
+def test_a_tab_runs_nothing_that_a_folder_is_called(command: Path, name: str) -> None:
+    """In a bash that a terminal has, where TAB and Enter are typed."""
+    bash, place = find_shell("bash"), command.parents[1]
+    (place / "runs" / name).mkdir(parents=True)
+    (place / "runs" / name / "run.json").write_text("{}")
+    env = {"PATH": f"{command.parent}:{os.environ['PATH']}", "GROUNDRUN": str(command), "HOME": str(place), "TERM": "dumb"}
+    subprocess.run([sys.executable, "-c", TYPED, bash], cwd=place, env=env, timeout=50, check=True)
+    assert sorted(path.name for path in place.iterdir() if path.name != ".bash_history") == ["bin", "runs"]

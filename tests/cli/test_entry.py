@@ -68,6 +68,8 @@ def test_nothing_is_wider_than_the_terminal(
         (["reproduce", "nope"], "no system 'nope': known are humaneval"),
         (["reproduce", "humaneval", "--data", "/nowhere/at/all"], "/nowhere/at/all does not exist"),
         (["reproduce", "--dataset", "/nowhere/at/all"], "/nowhere/at/all does not exist"),
+        (["reproduce", "humaneval", "--compat", "evalplus"], "groundrun reproduce evalplus --compat evalplus"),
+        (["report", "\x1b]0;x\x07\nerror: y"], r"error: \x1b]0;x\x07 error: y: this is no run folder"),
         (["eval", "starter"], "name either --samples FILE or --model NAME"),
         (["eval", "starter", "--model", "oracle", "--gate", "pass@1>=80"], "is not a gate"),
         (["eval", "starter", "--samples", "/nowhere/at/all.jsonl"], "there is no such file or folder"),

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from groundrun.benchmarks.store import read_config
 from groundrun.cli.entry import carry_out
+from groundrun.errors import StorageFailed
+from groundrun.records import Limits
 from groundrun.starter import load_starter
 
 
@@ -75,6 +78,62 @@ def test_folder_that_cannot_be_a_run_is_refused(tmp_path: Path, capsys: pytest.C
     err = capsys.readouterr().err
     assert why in err and "--out" in err and err.count("error: ") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["s.jsonl"]
+
+
+@pytest.mark.exec
+def test_a_run_is_called_what_a_shell_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the file and its folder are called; two files still have two runs."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("$(touch PWNED) *", "`id`;&"):
+        (tmp_path / name).mkdir()
+        write_samples(tmp_path / name / "é 1.jsonl", wrong=0, most=1)
+        assert carry_out(["eval", "starter", "--samples", f"{name}/é 1.jsonl", "--isolation", "none"]) == 0
+    runs = sorted(path.name for path in (tmp_path / "runs").iterdir())
+    assert [name.rsplit("-", 1)[0] for name in runs] == ["starter-_id_-é_1", "starter-_touch_PWNED_-é_1"]
+
+
+@pytest.mark.exec
+@pytest.mark.parametrize("arguments", [[], ["--json"]])
+@pytest.mark.parametrize("error", [StorageFailed("x", "No space left on device"), RuntimeError("font \x1b[2J\nmissing")])
+def test_a_page_that_fails_takes_no_answer_away(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: list[str], error: Exception
+) -> None:
+    """The answer is there before the page is tried, and the note is one line."""
+    answers: list[str] = []
+
+    def fail(*_: object, **__: object) -> Path:
+        answers.append(capsys.readouterr().out)
+        raise error
+
+    monkeypatch.setattr("groundrun.cli.report.write_page", fail)
+    write_samples(tmp_path / "s.jsonl", wrong=0, most=1)
+    assert evaluate(tmp_path, *arguments, "--gate", "pass@1>=0.1") == 1
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("note: no report.html: ") and err.count("\n") == 1 and "\x1b" not in err
+    assert ("pass@1>=0.1" in answers[0]) and (json.loads(answers[0])["gates"] if arguments else "outcomes  ok 1" in answers[0])
+
+
+@pytest.mark.exec
+def test_bad_samples_are_named_without_reaching_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A line of theirs neither clears the screen nor passes for a line of ours."""
+    write_samples(tmp_path / "s.jsonl", wrong=0, most=1)
+    bad = json.dumps({"task_id": "\x1b[2J\u202e\nerror: no", "solution": ""})
+    (tmp_path / "s.jsonl").write_text((tmp_path / "s.jsonl").read_text() + bad + "\n")
+    for arguments, status in (([], 2), (["--skip-bad"], 0)):
+        assert evaluate(tmp_path, *arguments) == status
+        out, err = capsys.readouterr()
+        assert not {"\x1b", "\u202e"} & set(out + err)
+        assert err.count("\n") == 1 and "x1b[2J" in err and "\nerror: no" not in out
+
+
+@pytest.mark.exec
+def test_a_limit_that_is_given_is_kept_by_name(tmp_path: Path) -> None:
+    """A folder that was made without it is not gone on with, though the limit is the default."""
+    write_samples(tmp_path / "s.jsonl", wrong=0, most=1)
+    assert evaluate(tmp_path, "--cpu", "10") == 0
+    config = read_config(tmp_path / "run")
+    assert (config.limits, config.limits_given) == (Limits(), ("cpu_s",))
+    assert evaluate(tmp_path) == 2
 
 
 @pytest.mark.exec

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from groundrun.benchmarks.rejudgement import EarlierRun
-from groundrun.benchmarks.store import read_config
+from groundrun.benchmarks.store import RunConfig, read_config
 from groundrun.cli.entry import carry_out
 from groundrun.cli.judge import load_again, merge_limits
-from groundrun.records import DifferentialTest, Limits
+from groundrun.records import CpuSource, DifferentialTest, Isolation, Limits, MemoryGuard, Rung
 from groundrun.starter import load_starter
 
 PROBLEMS = [each.problem for each in load_starter() if each.problem.reference][:3]
@@ -114,9 +114,56 @@ def test_version_and_mode_of_the_data_are_found_again(recorded: Path, run: Path)
 
 
 @pytest.mark.unit
-def test_limits_are_those_of_the_run_where_none_are_given() -> None:
-    """Where both are the default, problems keep their own."""
-    assert merge_limits(Limits(), {"cpu_s": None}) is None
-    assert merge_limits(Limits(cpu_s=3.0), {"cpu_s": None}) == Limits(cpu_s=3.0)
-    assert merge_limits(Limits(cpu_s=3.0), {"cpu_s": None, "wall_s": 7.0}) == Limits(cpu_s=3.0, wall_s=7.0)
-    assert merge_limits(Limits(cpu_s=3.0), {"cpu_s": 10.0}) == Limits()
+def test_limits_given_are_those_of_the_run_and_those_given_now() -> None:
+    """What was given to neither is left to the problems, and to the run's own limits where they have none."""
+    config = RunConfig(
+        benchmark="b 1",
+        dataset_sha256="0",
+        limits=Limits(cpu_s=3.0, wall_s=5.0),
+        limits_given=("cpu_s",),
+        judge="1",
+        isolation=Isolation(rung=Rung.NONE, memory_guard=MemoryGuard.NOTHING, cpu_guard=CpuSource.NOTHING),
+        source="samples",
+        model="m",
+        python="3",
+    )
+    assert merge_limits(config, {"cpu_s": None, "wall_s": None}) == {"cpu_s": 3.0}
+    assert merge_limits(config, {"cpu_s": None, "memory_bytes": 7}) == {"cpu_s": 3.0, "memory_bytes": 7}
+    assert merge_limits(config, {"cpu_s": 10.0}) == {"cpu_s": 10.0}
+
+
+@pytest.mark.exec
+def test_limits_of_the_run_hold_where_none_are_given(run: Path) -> None:
+    """Those that were given, and those of the engine that made it."""
+    stored = json.loads((run / "run.json").read_text())
+    stored["limits"] |= {"wall_s": 21.0, "cpu_s": 7.0}
+    (run / "run.json").write_text(json.dumps({**stored, "limits_given": ["cpu_s"]}))
+    assert judge(run, "--memory", "512M") == 0
+    again = read_config(run.with_name("run-again"))
+    assert again.limits == Limits(cpu_s=7.0, wall_s=21.0, memory_bytes=512 << 20)
+    assert again.limits_given == ("cpu_s", "memory_bytes")
+
+
+@pytest.mark.exec
+def test_places_below_the_working_folder_are_told_as_such(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As eval tells them."""
+    monkeypatch.chdir(run.parent)
+    assert judge(Path("run")) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "folder    run-again" in lines and lines[-1] == "report    run-again/report.html"
+    assert judge(run, "--out", f"{run.parent}/third") == 0
+    assert "folder    third" in capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.exec
+def test_a_doubled_verdict_is_refused_by_every_verb(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Counted twice or left out in silence, it would change a score."""
+    lines = (run / "verdicts.jsonl").read_bytes().splitlines(keepends=True)
+    (run / "verdicts.jsonl").write_bytes(b"".join([*lines, lines[0]]))
+    for command in (["compare", str(run), str(run)], ["report", str(run)], ["judge", str(run), "--isolation", "none"]):
+        assert carry_out(command) == 2
+        assert (
+            f"error: {run}/verdicts.jsonl:4: sample 0 of {json.loads(lines[0])['task_id']} has a second verdict" in capsys.readouterr().err
+        )

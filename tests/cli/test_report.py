@@ -63,6 +63,16 @@ def test_a_page_and_a_table(run: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert starter.candidates[0].label in text and "What was asked" in text
 
 
+def test_the_page_says_which_limits_hold(run: Path) -> None:
+    """A problem's own, and before those what was given."""
+    assert carry_out(["report", str(run)]) == 0
+    assert "own go before these</dd>" in (run / "report.html").read_text()
+    config = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**config, "limits_given": ["cpu_s", "wall_s"]}))
+    assert carry_out(["report", str(run)]) == 0
+    assert "own go before these, except cpu_s, wall_s: given for every problem</dd>" in (run / "report.html").read_text()
+
+
 def test_json_is_the_whole_report(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Of a finished run; nothing is written."""
     finish(run)

@@ -94,3 +94,22 @@ def test_long_lists_are_cut() -> None:
 def test_one_sample_is_singular() -> None:
     """So is one task."""
     assert summarize(verdicts(True)).startswith(r"humaneval 1, m\x1b[2J: 1 of 1 sample of 1 task passed")
+
+
+def test_no_text_ends_a_line_or_reaches_the_terminal() -> None:
+    """Names of tasks, of the benchmark, of what was left out, and reasons come from data."""
+    hostile = "a\x1b[2J\u202e\npass@1  100.0 %"
+    plain = summarize(verdicts(True, None))
+    text = summarize(
+        verdicts(True, None),
+        config=msgspec.structs.replace(CONFIG, benchmark=hostile, model=hostile, dataset_warning=hostile),
+        gold=Gold(passed=0, total=2, protected=0, failed=(hostile,), masked=(hostile,), remarks={hostile: hostile}),
+        flaky_tasks=(hostile,),
+        skipped=(hostile,),
+        folder=hostile,
+        metrics=msgspec.structs.replace(measure(verdicts(True, None)), flaky=1, missing_tasks=(hostile,), left_out=(hostile,)),
+    )
+    assert not {"\x1b", "\u202e"} & set(text)
+    heads = [line.split("  ")[0] for line in text.splitlines()]
+    assert heads.count("pass@1") == [line.split("  ")[0] for line in plain.splitlines()].count("pass@1") == 1
+    assert text.count("x1b[2J") >= 10

@@ -2,13 +2,17 @@ r"""Files of JSON lines that survive: appended to in whole lines, repaired when 
 
 Promises: `append` makes one write of one line; when the disk takes less, what it took is cut off again and
 `StorageFailed` is raised, so that the file ends where it ended before. Opening cuts off a last line without its newline.
-`replace_file` and `keep` write beside the file, sync, and rename: a reader sees the old file or the new one.
+`replace_file` and `keep` write beside the file, under a name of their own, sync, and rename: a reader sees the old file or the new one,
+and of two writers the later one wins. Only a writer that is killed leaves its file behind (`LEFT_OVER`).
 Candidates' text may hold lone surrogates, which JSON in UTF-8 can't: they are written as `\udXXX` in plain characters.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
+import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -17,6 +21,8 @@ import msgspec
 
 from groundrun.errors import BadInput, StorageFailed
 
+LEFT_OVER = re.compile(r"\.groundrun-[0-9a-f]{16}\.new")
+"""The name of a file that was to replace another, and whose writer was killed."""
 _CHUNK = 1 << 16
 _Record = TypeVar("_Record")
 
@@ -124,9 +130,9 @@ def read_records(path: Path, kind: type[_Record]) -> Iterator[_Record]:
 
 def replace_file(path: Path, content: bytes | Iterator[bytes]) -> None:
     """Put a whole new file in the place of `path`, or leave it untouched and raise `StorageFailed`."""
-    beside = path.with_name(f".{path.name}.new")
+    beside = path.with_name(f".groundrun-{secrets.token_hex(8)}.new")
     try:
-        with beside.open("wb") as file:
+        with beside.open("xb") as file:
             file.writelines([content] if isinstance(content, bytes) else content)
             file.flush()
             os.fsync(file.fileno())
@@ -136,9 +142,12 @@ def replace_file(path: Path, content: bytes | Iterator[bytes]) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise StorageFailed(str(path), _why(error)) from error
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+        if isinstance(error, OSError):
+            raise StorageFailed(str(path), _why(error)) from error
+        raise
 
 
 def _why(error: OSError) -> str:

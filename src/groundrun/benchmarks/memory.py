@@ -9,7 +9,8 @@ Memory is flat: the `CAPACITY` most recently seen programs are remembered, which
 Does not promise to notice a program that fails once in a thousand runs.
 
 `unite` makes one verdict of several runs of a program. By our choice a program whose runs disagree solves a problem only if every
-run did; it is marked `flaky` either way. A wall limit is an answer like any other there, so a host that is too busy can mark a program.
+run did, and passes a test only if it did in every run; it is marked `flaky` either way, also where the runs disagree about a test
+and all failed. A wall limit is an answer like any other there, so a host that is too busy can mark a program.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from groundrun.records import Outcome, Verdict
+from groundrun.records import Outcome, TestVerdict, Verdict
 
 CAPACITY = 4096
 
@@ -61,17 +62,32 @@ class VerdictMemory:
 
 
 def unite(verdicts: Sequence[Verdict]) -> Verdict:
-    """One verdict of one or more runs of a program that all have an answer: the first that did not pass, else the first."""
+    """One verdict of one or more runs of a program that all have an answer: the first that did not pass, else the first.
+
+    Its tests, and their inputs, are those of all runs together: failed where a run failed, else not reached where a run did not reach it.
+    """
     telling = next((each for each in verdicts if not each.passed), verdicts[0])
     if len({_answer(each) for each in verdicts}) == 1:
         return telling
     passed = sum(each.passed is True for each in verdicts)
     reason = f"flaky: {passed} of {len(verdicts)} runs passed; {telling.reason}"
-    return msgspec.structs.replace(telling, flaky=True, reason=reason)
+    tests = tuple(_unite_test(test, [each.tests[number] for each in verdicts]) for number, test in enumerate(telling.tests))
+    return msgspec.structs.replace(telling, flaky=True, reason=reason, tests=tests)
 
 
-def _answer(verdict: Verdict) -> tuple[bool | None, Outcome]:
-    return verdict.passed, verdict.outcome
+def _unite_test(telling: TestVerdict, results: Sequence[TestVerdict]) -> TestVerdict:
+    """One test in all runs. Inputs that not every run has alike (parts of a file that a program adds to) are those of the telling run."""
+    found = {each.passed for each in results}
+    passed = False if False in found else None if None in found else True
+    inputs = telling.inputs
+    if all(len(each.inputs) == len(inputs) for each in results):
+        columns = zip(*(each.inputs for each in results), strict=True)
+        inputs = "".join(next((mark for mark in "-." if mark in marks), marks[0]) for marks in columns)
+    return msgspec.structs.replace(telling, passed=passed, inputs=inputs)
+
+
+def _answer(verdict: Verdict) -> tuple[bool | None, Outcome, tuple[bool | None, ...]]:
+    return verdict.passed, verdict.outcome, tuple(test.passed for test in verdict.tests)
 
 
 def _key(task_id: str, source: str) -> bytes:

@@ -1,13 +1,15 @@
 """An earlier run as a source of completions, and what judging them again changed.
 
 Promises: text, program, rule, sample number and model of every stored completion come out as they went in, without sampling and
-without extracting again; an interrupted run gives what it has stored. A change is listed once for each sample, with every
+without extracting again; an interrupted run gives what it has stored, and one that is still written what it had stored when it was
+opened here. A change is listed once for each sample, with every
 cause that is known; a sample that had no verdict before is counted, and is no change.
 Does not promise a cause: where nothing that is recorded differs, it says so.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -26,11 +28,12 @@ class EarlierRun:
         self.path = path
         self.config = read_config(path)
         self.name = path.resolve().name
-        if next(iter(self), None) is None:
+        self._count = sum(1 for _ in read_completions(path))
+        if not self._count:
             raise BadInput(str(path / COMPLETIONS), "it holds no completions yet", hint="let the run come further first")
 
     def __iter__(self) -> Iterator[StoredCompletion]:
-        return read_completions(self.path)
+        return itertools.islice(read_completions(self.path), self._count)
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):

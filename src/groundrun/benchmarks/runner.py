@@ -4,9 +4,9 @@ Order: open the folder (or go on with it); obtain, store, judge and store again,
 ahead of the candidates that need them; then measure. One asyncio loop does all of it, so that every write is made between two awaits and
 none is torn by an interrupt.
 
-Promises: memory doesn't grow with the number of samples beyond their keys; a sample with an answer is never judged again; our
-faults (`EngineError`) are tried once more, then masked, and judged anew when the run is gone on with; Ctrl-C (or cancelling
-`aevaluate`) ends what runs, keeps every verdict that was reached, and leaves a folder to go on with.
+Promises: memory doesn't grow with the number of samples beyond their keys; a sample with an answer is never judged again, and one that
+isn't asked for is never scored; our faults (`EngineError`) are tried once more, then masked, and judged anew when the run is gone on
+with; Ctrl-C (or cancelling `aevaluate`) ends what runs, keeps every verdict that was reached, and leaves a folder to go on with.
 A copied verdict (equal program, see `memory`) carries the cost of the run that it copies. With `repeat` each program is run so often
 before it is decided, and before anything is copied; a fault of ours in any of these runs masks the sample, and never makes it flaky.
 
@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import functools
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -27,6 +27,7 @@ import msgspec
 
 from groundrun.benchmarks.dataset import Dataset
 from groundrun.benchmarks.inventory import Inventory, Key
+from groundrun.benchmarks.limits import replace_limits
 from groundrun.benchmarks.memory import VerdictMemory, unite
 from groundrun.benchmarks.metrics import Metrics, measure
 from groundrun.benchmarks.samples import SampleSet
@@ -42,7 +43,7 @@ from groundrun.benchmarks.store import (
     read_verdicts,
 )
 from groundrun.engine import Engine
-from groundrun.errors import BadInput, EngineError, UsageError
+from groundrun.errors import BadInput, EngineError, ResumeRefused, UsageError
 from groundrun.judging import JUDGE_VERSION, REFERENCE_PASSES, Calibration, acalibrate, ajudge
 from groundrun.models import FiniteModel, Model
 from groundrun.records import Completion, Limits, Problem, Verdict
@@ -86,7 +87,7 @@ def evaluate(
     *,
     n: int | None = None,
     ks: Sequence[int] = (1, 10, 100),
-    limits: Limits | None = None,
+    limits: Mapping[str, float] | None = None,
     seed: int = 0,
     model: str = "",
     compat: str = "",
@@ -96,10 +97,11 @@ def evaluate(
 ) -> Summary:
     """Judge what `source` has, or what a model answers, in `folder`; go on where an earlier call stopped.
 
-    n: samples a problem; a model gives 1 without it, recorded samples all there are. limits: for every problem, None for the
-    engine's. model: the name to show for recorded samples. compat: the name of a published mode that `limits` stand for.
-    repeat: runs of each program; where they disagree the verdict is `flaky`, and a pass only if all of them passed. references: the
-    engine that references run on; None for the same.
+    n: samples a problem; a model gives 1 without it, recorded samples all there are; a folder that has more of a model is refused.
+    limits: by their names in `Limits`, each in the place of the same limit of every problem and of the engine. model: the name to show
+    for recorded samples. compat: the name of a published mode that `limits` stand for. repeat: runs of each program; where
+    they disagree the verdict is `flaky`, and a pass only if all of them passed. references: the engine that references run on; None for
+    the same.
     Raises UsageError and kin (`BadInput`, `ResumeRefused`, `RunLocked`), `StorageFailed`, HostRefused, KeyboardInterrupt.
     """
     try:
@@ -135,7 +137,7 @@ async def aevaluate(
     *,
     n: int | None = None,
     ks: Sequence[int] = (1, 10, 100),
-    limits: Limits | None = None,
+    limits: Mapping[str, float] | None = None,
     seed: int = 0,
     model: str = "",
     compat: str = "",
@@ -148,12 +150,14 @@ async def aevaluate(
         raise UsageError(f"n must be at least 1, not {n}")
     if repeat < 1:
         raise UsageError(f"repeat must be at least 1, not {repeat}")
+    given = {} if limits is None else dict(limits)
     inventory = None if isinstance(source, Model) else take_inventory(dataset, source, n)
     config = RunConfig(
         benchmark=f"{dataset.benchmark.name} {dataset.benchmark.version}",
         dataset_sha256=dataset.sha256,
         dataset_warning=dataset.warning,
-        limits=limits or engine.limits,
+        limits=replace_limits(engine.limits, given),
+        limits_given=tuple(sorted(given)),
         judge=JUDGE_VERSION,
         isolation=await asyncio.to_thread(lambda: engine.isolation),
         source=describe_source(source),
@@ -170,7 +174,7 @@ async def aevaluate(
     )
     with RunFolder(folder, config, inventory) as store:
         run = _Evaluation(
-            dataset, source, engine, store, inventory, n=n, limits=limits, repeat=repeat, references=references, progress=progress
+            dataset, source, engine, store, inventory, n=n, limits=given, repeat=repeat, references=references, progress=progress
         )
         await run.judge_all()
         flaky: dict[str, None] = {}
@@ -204,13 +208,16 @@ class _Evaluation:
         inventory: Inventory | None,
         *,
         n: int | None,
-        limits: Limits | None,
+        limits: Mapping[str, float],
         repeat: int,
         references: Engine | None,
         progress: Progress | None,
     ) -> None:
         self.problems = {
-            problem.task_id: problem if limits is None else msgspec.structs.replace(problem, limits=limits) for problem in dataset.problems
+            problem.task_id: msgspec.structs.replace(problem, limits=replace_limits(problem.limits or engine.limits, limits))
+            if limits
+            else problem
+            for problem in dataset.problems
         }
         self.gold = Gold(passed=0, total=0, protected=0)
         self.judged = self.copied = 0
@@ -224,6 +231,7 @@ class _Evaluation:
     async def judge_all(self) -> None:
         """Judge every sample that has no answer yet, each as soon as its problem is calibrated."""
         wanted = self._list_wanted()
+        self._refuse_fewer(wanted)
         task_ids = list(dict.fromkeys(task_id for task_id, _ in wanted))
         if self._progress:
             self._progress.begin(total=len(wanted), done=self.resumed)
@@ -241,6 +249,13 @@ class _Evaluation:
         if self._inventory is not None:
             return self._inventory.programs
         return [(problem.task_id, sample) for problem in self.problems.values() for sample in range(self._count(problem))]
+
+    def _refuse_fewer(self, wanted: Collection[Key]) -> None:
+        """Raise `ResumeRefused` when the folder has samples that aren't asked for now: they would enter the scores."""
+        if beyond := self._store.completions.keys() - set(wanted):
+            task_id, sample = max(beyond, key=lambda key: key[1])
+            now = self._count(self.problems[task_id]) if task_id in self.problems else 0
+            raise ResumeRefused(str(self._store.path), "n", sample + 1, now)
 
     def _recall_gold(self, wanted: Collection[Key]) -> bool:
         """Whether nothing is left to be judged and the references' own results are known from before."""
@@ -298,7 +313,7 @@ class _Evaluation:
             return
         stored = set(self._store.completions)
         counts = {problem.task_id: self._count(problem) for problem in self.problems.values()}
-        yield from (completion for completion in read_completions(self._store.path) if completion.sample < counts[completion.task_id])
+        yield from read_completions(self._store.path)
         for problem in self.problems.values():
             yield from ((problem, sample) for sample in range(counts[problem.task_id]) if (problem.task_id, sample) not in stored)
 
@@ -379,4 +394,4 @@ async def _run_all(workers: Sequence[Awaitable[None]]) -> None:
 
 def _ask_interpreter(engine: Engine) -> str:
     """The version of the interpreter that programs run under."""
-    return engine.run("import platform; print(platform.python_implementation(), platform.python_version())").text.strip()
+    return engine.run("import platform; print(platform.python_implementation(), platform.python_version())", limits=Limits()).text.strip()

@@ -31,7 +31,7 @@ from typing import Self, TypeVar
 import msgspec
 
 from groundrun.benchmarks.inventory import Inventory, Key, SampleOrigin, digest_program
-from groundrun.benchmarks.lines import AppendedFile, encode_line, read_records, replace_file
+from groundrun.benchmarks.lines import LEFT_OVER, AppendedFile, encode_line, read_records, replace_file
 from groundrun.benchmarks.metrics import Metrics
 from groundrun.errors import BadInput, ResumeRefused, RunLocked, StorageFailed, UsageError
 from groundrun.records import Completion, Isolation, Limits, Verdict
@@ -45,6 +45,7 @@ REPORT = "report.html"
 class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What a run was asked. A run goes on only when the fields in `FIXED`, and the rung, are the same again, and `samples` fit.
 
+    `limits` are those of a problem that has none of its own; the ones named in `limits_given` hold for every problem.
     `source` is `samples`, `model:NAME`, or `run:NAME` for the completions of an earlier run; `model` is what reports call it;
     `samples` says which (`Inventory.refuse_other` has the rule). `dataset_warning` says how the data differ from the
     official file. `compat` names a published harness's wall limits where they were asked for. `repeat` is how often each
@@ -54,6 +55,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     benchmark: str
     dataset_sha256: str
     limits: Limits
+    limits_given: tuple[str, ...] = ()
     judge: str
     isolation: Isolation
     source: str
@@ -76,6 +78,7 @@ FIXED = (
     "benchmark",
     "dataset_sha256",
     "limits",
+    "limits_given",
     "judge",
     "source",
     "python",
@@ -236,14 +239,11 @@ class RunFolder:
             self.completions[completion.task_id, completion.sample] = digest_program(completion)
             self.rules[completion.rule] += 1
         masked = False
-        for line, verdict in enumerate(read_verdicts(self.path), start=1):
-            key = (verdict.task_id, verdict.sample)
+        for verdict in read_verdicts(self.path):
             if verdict.passed is None:
                 masked = True
-            elif key in self.judged:
-                raise BadInput(str(self.path / VERDICTS), f"sample {key[1]} of {key[0]} has a second verdict", line=line)
             else:
-                self.judged.add(key)
+                self.judged.add((verdict.task_id, verdict.sample))
         if masked:
             self._verdicts.keep(lambda line: msgspec.json.decode(line, type=Verdict).passed is not None)
 
@@ -262,7 +262,7 @@ class RunFolder:
 
 def _refuse_foreign(path: Path) -> None:
     names = set(os.listdir(path))
-    foreign = names - {RUN, COMPLETIONS, VERDICTS, METRICS, REPORT, LOCK, f".{RUN}.new"}
+    foreign = {name for name in names - {RUN, COMPLETIONS, VERDICTS, METRICS, REPORT, LOCK} if not LEFT_OVER.fullmatch(name)}
     if foreign and RUN not in names:
         raise UsageError(f"{path} is not a run folder and has {min(foreign)!r} in it: name a new or empty folder with --out")
 
@@ -295,8 +295,17 @@ def read_completions(path: Path) -> Iterator[StoredCompletion]:
 
 
 def read_verdicts(path: Path) -> Iterator[Verdict]:
-    """The stored verdicts, one at a time, in the order in which they were made. A torn last line is left out."""
-    return read_records(path / VERDICTS, Verdict)
+    """The stored verdicts, one at a time, in the order in which they were made. A torn last line is left out.
+
+    Raises `BadInput` with the line where a sample has a second verdict: counted twice, or dropped, it would change a score.
+    """
+    seen: set[Key] = set()
+    for line, verdict in enumerate(read_records(path / VERDICTS, Verdict), start=1):
+        key = (verdict.task_id, verdict.sample)
+        if key in seen:
+            raise BadInput(str(path / VERDICTS), f"sample {key[1]} of {key[0]} has a second verdict", line=line, hint="use another --out")
+        seen.add(key)
+        yield verdict
 
 
 def _read_json(path: Path, kind: type[_Record]) -> _Record:

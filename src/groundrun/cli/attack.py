@@ -9,10 +9,10 @@ from rich.console import Console
 from groundrun.attacks import Result, Ruling, list_attacks, run_suite
 from groundrun.attacks.suite import choose
 from groundrun.attacks.table import render_attacks
-from groundrun.cli.options import common_options, find_width, print_json
+from groundrun.cli.options import common_options, find_width, print_json, tell
 from groundrun.engine import Engine
 from groundrun.records import Rung
-from groundrun.reports.phrases import make_printable, wrap_line
+from groundrun.reports.phrases import wrap_line
 
 
 class Description(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,7 +48,7 @@ def attack_verb(
         return 0
     with Engine(workers=1, isolation=rung, python=python, landlock_abi=landlock_abi) as engine:
         isolation = engine.isolation
-        suite = run_suite(engine, only=names, progress=None if as_json else _tell)
+        suite = run_suite(engine, only=names, progress=None if as_json else _announce)
     if as_json:
         print_json(suite)
     else:
@@ -56,9 +56,9 @@ def attack_verb(
     return 1 if suite.fooled[0] else 0
 
 
-def _tell(result: Result) -> None:
+def _announce(result: Result) -> None:
     if result.verdict is Ruling.FOOLED:
-        click.echo(f"FOOLED {result.name}: {make_printable(result.detail)}", err=True)
+        tell(f"FOOLED {result.name}: {result.detail}")
 
 
 def _show_list(names: tuple[str, ...], as_json: bool) -> None:

@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from groundrun.cli.options import common_options, print_json
+from groundrun.cli.options import common_options, print_json, tell
 from groundrun.cli.race import CONTENDERS, Race, hold_race, load_workload
 from groundrun.cli.whole import ENTRANTS, OURS, WholeRace, race_whole
 from groundrun.engine import Engine
@@ -46,7 +46,7 @@ def engine_command(data: Path | None, rounds: int, passes: int, workers: int | N
         workers=workers or Engine().workers,
         rounds=rounds,
         passes=passes,
-        tell=lambda message: click.echo(f"bench: {message}", err=True),
+        tell=lambda message: tell(f"bench: {message}"),
     )
     if as_json:
         print_json(race)
@@ -76,7 +76,7 @@ def evalplus_command(data: Path | None, model: str | None, rounds: int, workers:
         only=only,
         workers=workers or Engine().workers,
         rounds=rounds,
-        tell=lambda message: click.echo(f"bench: {message}", err=True),
+        tell=lambda message: tell(f"bench: {message}"),
     )
     if as_json:
         print_json(race)

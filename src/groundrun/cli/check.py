@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from groundrun.cli.options import common_options, engine_options, limit_options, make_engine, print_json, read_limits
+from groundrun.cli.options import common_options, engine_options, limit_options, make_engine, print_json, read_limits, tell
 from groundrun.errors import BadInput, UsageError
 from groundrun.records import FileTest, Problem
 from groundrun.reports.phrases import make_printable, name_guards
@@ -101,21 +101,35 @@ def _show(problem: Problem, calibration: Calibration, findings: Findings, hint: 
     counts = dict.fromkeys(_RESULTS, 0)
     for number, test in enumerate(problem.visible):
         assert isinstance(test, FileTest)
-        click.echo(make_printable(f"{test.name} ({test.style})"))
+        click.echo(_one_line(f"{test.name} ({test.style})"))
         for name, mark in _list_parts(findings, number):
             counts[mark] += 1
-            click.echo(make_printable(f"  {mark} {name}"))
+            click.echo(_one_line(f"  {mark} {name}"))
     if findings.failure is not None:
         failure = findings.failure
-        click.echo(make_printable(f"\nfirst failure: {_name(problem, failure)}\n  {_explain(failure)}"))
+        click.echo()
+        click.echo(_one_line(f"first failure: {_name(problem, failure)}"))
+        _show_indented(_explain(failure))
         if failure.output:
-            click.echo(make_printable("  it printed:\n" + "".join(f"    {line}\n" for line in failure.output.splitlines())), nl=False)
+            click.echo("  it printed:")
+            _show_indented(failure.output)
     tally = ", ".join(f"{number} {_RESULTS[mark]}" for mark, number in counts.items() if number) or "no test ran"
-    click.echo(f"\n{'passed' if findings.all_passed() else 'failed'}: {tally}; {findings.reason}")
+    click.echo()
+    click.echo(_one_line(f"{'passed' if findings.all_passed() else 'failed'}: {tally}; {findings.reason}"))
     guard = "protected: the program never saw the tests" if calibration.protected else f"NOT PROTECTED: {calibration.reason}"
-    click.echo(f"{guard}; {findings.cost.cpu_s:.3f} s CPU; {name_guards(findings.isolation)}")
+    click.echo(_one_line(f"{guard}; {findings.cost.cpu_s:.3f} s CPU; {name_guards(findings.isolation)}"))
     if hint:
-        click.echo(f"hint: {hint}", err=True)
+        tell(f"hint: {hint}")
+
+
+def _one_line(text: str) -> str:
+    return make_printable(text).replace("\n", " ")
+
+
+def _show_indented(text: str) -> None:
+    """What a program had a hand in: each line further in than any line of ours, so that none can be taken for a result."""
+    for line in text.splitlines():
+        click.echo(make_printable(f"    {line}"))
 
 
 def _name(problem: Problem, failure: Failure) -> str:

@@ -1,11 +1,13 @@
 """`groundrun completion`: the script that makes a shell complete verbs, options, benchmarks and run folders.
 
 The protocol is click's: the script asks this program again at every TAB, with what was typed in the environment. Here is also what
-completes a run folder. Nothing here imports the engine, because a TAB has to be answered at once.
+completes a run folder. bash takes what it is offered as words of a command line, unquoted, so only names without anything special are
+offered. Nothing here imports the engine, because a TAB has to be answered at once.
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import click
@@ -15,16 +17,17 @@ from groundrun.cli.options import common_options, print_json
 
 _RUNS = Path("runs")
 _VARIABLE = "_GROUNDRUN_COMPLETE"
+_PLAIN = re.compile(r"[\w./+@:=,-]+")
 _SHELLS: dict[str, type[ShellComplete]] = {"bash": BashComplete, "fish": FishComplete, "zsh": ZshComplete}
 
 
 def complete_runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The run folders below `runs/` that go on as typed, newest first; any folder where there is none."""
+    """The run folders below `runs/` that go on as typed, newest first; any folder, by the shell's own completion, where there is none."""
     try:
         found = [(path.stat().st_mtime, str(path.parent)) for path in _RUNS.glob("*/run.json")]
     except OSError:
         found = []
-    names = [name for _, name in sorted(found, reverse=True) if name.isprintable() and name.startswith(incomplete)]
+    names = [name for _, name in sorted(found, reverse=True) if _PLAIN.fullmatch(name) and name.startswith(incomplete)]
     return [CompletionItem(name) for name in names] or [CompletionItem(incomplete, type="dir")]
 
 

@@ -16,8 +16,10 @@ import click
 from click.shell_completion import CompletionItem
 
 from groundrun import __version__
+from groundrun.cli.options import tell
 from groundrun.cli.start import INTERRUPTED, READER_GONE, ReaderGone
 from groundrun.errors import GroundrunError
+from groundrun.reports.phrases import make_printable
 
 VERBS = ("attack", "bench", "check", "compare", "completion", "demo", "doctor", "eval", "judge", "report", "reproduce", "run", "systems")
 OUR_FAULT = 3
@@ -78,6 +80,6 @@ def carry_out(arguments: list[str]) -> int:
 
 def _tell(message: str, status: int) -> int:
     if os.environ.get("GROUNDRUN_TRACEBACK", "") not in ("", "0") and sys.exc_info()[0] is not None:
-        traceback.print_exc()
-    click.echo(f"error: {' '.join(message.split())}", err=True)
+        click.echo(make_printable(traceback.format_exc()), nl=False, err=True)
+    tell(f"error: {message}")
     return status

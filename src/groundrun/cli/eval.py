@@ -16,14 +16,13 @@ from groundrun.benchmarks.samples import SampleSet
 from groundrun.benchmarks.store import read_completions, read_verdicts
 from groundrun.cli.datasets import LOADERS, load_benchmark
 from groundrun.cli.gates import Gate, GateResult, check_gate, choose_ks, find_status, score_options
-from groundrun.cli.options import common_options, engine_options, limit_options, make_engine, print_json, read_limits
+from groundrun.cli.options import common_options, engine_options, limit_options, make_engine, pick_limits, print_json, relate, tell
 from groundrun.cli.progress import Watch
-from groundrun.cli.report import leave_page
+from groundrun.cli.report import leave_page, show_page
 from groundrun.errors import UsageError
 from groundrun.models import Mutant, Oracle
 from groundrun.reports.evaluation import render_summary
 from groundrun.reports.mutation import render_mutation
-from groundrun.reports.phrases import make_printable
 
 INTERRUPTED = 130
 
@@ -70,7 +69,7 @@ def eval_verb(
     BENCH is one of humaneval, humaneval_plus, mbpp, mbpp_plus, mbpp_sanitized, mbpp_test, starter.
 
     A sample is a line of JSON with task_id and either solution (a whole program) or completion (what follows the prompt). The same
-    command again goes on where the run stopped. Limits that are given take the place of all that the problems have of their own.
+    command again goes on where the run stopped. A limit that is given takes the place of the same limit of every problem; the others stay.
     Exit status 1 when a gate is not met, 3 when a verdict was masked by a fault of ours.
     """
     if (samples is None) == (model is None):
@@ -83,27 +82,36 @@ def eval_verb(
         source = Mutant(seed) if model == "mutant" else Oracle()
     if isinstance(source, SampleSet):
         for error in source.bad:
-            click.echo(f"warning: {error}", err=True)
+            tell(f"warning: {error}")
     setting = "-".join(filter(None, (benchmark, version, compat)))
-    folder = out or Path("runs") / f"{setting}-{_label(source.path) if isinstance(source, SampleSet) else source.name}"
+    folder = relate(out or Path("runs") / f"{setting}-{_label(source.path) if isinstance(source, SampleSet) else source.name}")
     fewest = min(source.tasks.values()) if isinstance(source, SampleSet) else 1 if isinstance(source, Mutant) else n or 1
     wanted = choose_ks(ks, gates, fewest=fewest)
-    given = read_limits(**limits) if any(value is not None for value in limits.values()) else None
     try:
         with make_engine(workers=workers, isolation=isolation, require=require, python=python) as engine, Watch(benchmark) as watch:
             summary = evaluate(
-                dataset, source, engine, folder, n=n, ks=wanted, limits=given, seed=seed, compat=compat or "", repeat=repeat, progress=watch
+                dataset,
+                source,
+                engine,
+                folder,
+                n=n,
+                ks=wanted,
+                limits=pick_limits(**limits),
+                seed=seed,
+                compat=compat or "",
+                repeat=repeat,
+                progress=watch,
             )
     except KeyboardInterrupt:
-        click.echo(f"interrupted: the same command again goes on from {folder}", err=True)
+        tell(f"interrupted: the same command again goes on from {folder}")
         return INTERRUPTED
     results = [check_gate(gate, summary.metrics, allow_unprotected=allow_unprotected) for gate in gates]
     mutation = _score_mutants(summary, dataset, n or 1) if isinstance(source, Mutant) else None
-    page = leave_page(folder, dataset.problems)
     if as_json:
         print_json({"summary": summary, "gates": results} | ({"mutation": mutation} if mutation else {}))
     else:
-        _show(summary, results, mutation, page)
+        _show(summary, results, mutation)
+    show_page(leave_page(folder, dataset.problems), as_json=as_json)
     return find_status(summary, results)
 
 
@@ -119,10 +127,8 @@ def _score_mutants(summary: Summary, dataset: Dataset, wanted: int) -> MutationS
     )
 
 
-def _show(summary: Summary, results: list[GateResult], mutation: MutationScore | None, page: Path | None) -> None:
+def _show(summary: Summary, results: list[GateResult], mutation: MutationScore | None) -> None:
     click.echo(render_summary(summary))
-    if page:
-        click.echo(f"report    {make_printable(str(page))}")
     if mutation is not None:
         click.echo(render_mutation(mutation))
     for result in results:
@@ -130,8 +136,8 @@ def _show(summary: Summary, results: list[GateResult], mutation: MutationScore |
 
 
 def _label(samples: Path) -> str:
-    """A name for the run folder of a samples file: two files have two, and a file that grew keeps its own."""
+    """A name for the run folder of a samples file: two files have two, a file that grew keeps its own, and no shell needs quotes."""
     place = samples.resolve()
     stem = re.sub(r"(\.jsonl)?(\.gz|\.xz)?$", "", place.name) or "samples"
     digest = hashlib.blake2b(os.fsencode(place), digest_size=4).hexdigest()
-    return "-".join(filter(None, (place.parent.name, stem, digest)))
+    return re.sub(r"[^\w.+@:=,-]+", "_", "-".join(filter(None, (place.parent.name, stem, digest))))

@@ -7,21 +7,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
-import msgspec
 
 from groundrun.benchmarks.comparison import list_changes
 from groundrun.benchmarks.dataset import Dataset
 from groundrun.benchmarks.rejudgement import Change, Changes, EarlierRun, list_changed, read_answers
 from groundrun.benchmarks.runner import evaluate
-from groundrun.benchmarks.store import read_verdicts
+from groundrun.benchmarks.store import RunConfig, read_verdicts
 from groundrun.cli.completion import complete_runs
 from groundrun.cli.datasets import VERSIONED, load_benchmark
 from groundrun.cli.gates import Gate, check_gate, choose_ks, find_status, score_options
-from groundrun.cli.options import common_options, engine_options, limit_options, make_engine, print_json, read_limits
+from groundrun.cli.options import common_options, engine_options, limit_options, make_engine, pick_limits, print_json, relate, tell
 from groundrun.cli.progress import Watch
-from groundrun.cli.report import leave_page
+from groundrun.cli.report import leave_page, show_page
 from groundrun.errors import UsageError
-from groundrun.records import Limits
 from groundrun.reports.evaluation import render_summary
 from groundrun.reports.phrases import count, make_printable
 
@@ -58,49 +56,50 @@ def judge_verb(
 ) -> int:
     """Judge the completions of a run again.
 
-    RUN is a run folder, interrupted ones too; it stays as it is. Nothing is sampled: texts, programs and the model's name are taken
-    over, and limits and compat mode where none are given (--compat none takes a mode away). The same command again goes on where
-    it stopped. Verdicts that changed are listed with what is known of why. Exit status 1 when a gate is not met, 3 when a verdict
-    was masked by a fault of ours; changed verdicts alone are no failure.
+    RUN is a run folder, interrupted ones too; it stays as it is. Of one that is still being written, what it holds now is judged.
+    Nothing is sampled: texts, programs and the model's name are taken over, and every limit and the compat mode where none is given
+    (--compat none takes a mode away). The same command again goes on where it stopped. Verdicts that changed are listed with what is
+    known of why. Exit status 1 when a gate is not met, 3 when a verdict was masked by a fault of ours; changed verdicts alone are no
+    failure.
     """
     source = EarlierRun(run)
     mode = source.config.compat if compat is None else "" if compat == "none" else compat
     dataset = load_again(source, data, compat=mode)
-    folder = out or run.resolve().with_name(f"{source.name}-again")
+    folder = relate(out or run.resolve().with_name(f"{source.name}-again"))
     if folder.exists() and folder.samefile(run):
         raise UsageError(f"{folder} is the run to judge again: name another folder with --out")
+    before = read_answers(read_verdicts(run))
     fewest = min(Counter(completion.task_id for completion in source).values())
     try:
-        with make_engine(workers=workers, isolation=isolation, require=require, python=python) as engine, Watch("judge") as watch:
+        engine = make_engine(workers=workers, isolation=isolation, require=require, python=python, limits=source.config.limits)
+        with engine, Watch("judge") as watch:
             summary = evaluate(
                 dataset,
                 source,
                 engine,
                 folder,
                 ks=choose_ks(ks, gates, fewest=fewest),
-                limits=merge_limits(source.config.limits, limits),
+                limits=merge_limits(source.config, limits),
                 seed=source.config.seed,
                 compat=mode,
                 repeat=repeat,
                 progress=watch,
             )
     except KeyboardInterrupt:
-        click.echo(f"interrupted: the same command again goes on from {folder}", err=True)
+        tell(f"interrupted: the same command again goes on from {folder}")
         return INTERRUPTED
     results = [check_gate(gate, summary.metrics, allow_unprotected=allow_unprotected) for gate in gates]
     settings = list_changes(source.config, summary.config, names=("the first run", "this one"))
-    changes = list_changed(read_answers(read_verdicts(run)), read_answers(read_verdicts(folder)), settings=settings)
-    page = leave_page(folder, dataset.problems)
+    changes = list_changed(before, read_answers(read_verdicts(folder)), settings=settings)
     if as_json:
         print_json({"summary": summary, "changes": changes, "gates": results})
     else:
         click.echo(render_summary(summary))
-        if page:
-            click.echo(f"report    {make_printable(str(page))}")
         for line in _lines(changes, shown=len(changes.changes) if show_all else _SHOWN):
             click.echo(line)
         for result in results:
             click.echo(result.describe())
+    show_page(leave_page(folder, dataset.problems), as_json=as_json)
     return find_status(summary, results)
 
 
@@ -116,12 +115,10 @@ def load_again(source: EarlierRun, data: Path | None, *, compat: str = "") -> Da
     return dataset
 
 
-def merge_limits(stored: Limits, given: dict[str, float | int | None]) -> Limits | None:
-    """The limits of the run, with those that are given now; None where both are the default, so that problems keep their own."""
-    changed = {name: value for name, value in given.items() if value is not None}
-    if not changed and stored == Limits():
-        return None
-    return read_limits(**{**msgspec.structs.asdict(stored), **changed})
+def merge_limits(stored: RunConfig, given: dict[str, float | int | None]) -> dict[str, float]:
+    """The limits that were given to the run, with those that are given now in their place."""
+    before = {name: getattr(stored.limits, name) for name in stored.limits_given}
+    return before | pick_limits(**given)
 
 
 def _lines(changes: Changes, *, shown: int) -> Iterator[str]:

@@ -7,13 +7,15 @@ import os
 import re
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import msgspec
 
-from groundrun.errors import UsageError
+from groundrun.benchmarks.limits import replace_limits
 from groundrun.records import Limits, Rung
+from groundrun.reports.phrases import make_printable
 
 if TYPE_CHECKING:
     from groundrun.engine import Engine
@@ -76,7 +78,7 @@ def engine_options(function: Function) -> Function:
 
 
 def limit_options(function: Function) -> Function:
-    """The limits of one run, None where the default holds; `read_limits` makes the record."""
+    """The limits of one run, None where the default holds; `read_limits` makes the record, `pick_limits` leaves the rest out."""
     for option in (
         click.option("--processes", type=click.IntRange(1, _MOST_PROCESSES), help="Processes and threads together."),
         click.option(
@@ -95,10 +97,12 @@ def limit_options(function: Function) -> Function:
 
 def read_limits(**given: float | int | None) -> Limits:
     """The default limits with those that were given. Raises UsageError when they can't be limits."""
-    try:
-        return msgspec.convert({name: value for name, value in given.items() if value is not None}, Limits)
-    except (ValueError, msgspec.ValidationError) as error:
-        raise UsageError(f"these limits can't be set: {error}") from None
+    return replace_limits(Limits(), pick_limits(**given))
+
+
+def pick_limits(**given: float | int | None) -> dict[str, float]:
+    """The limits that were given, by name."""
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def make_engine(
@@ -118,6 +122,19 @@ def make_engine(
 def find_width() -> int:
     """The columns of the terminal; COLUMNS goes before it, and 80 is taken where there is none."""
     return shutil.get_terminal_size().columns
+
+
+def tell(message: str) -> None:
+    """Print one line to the standard error. Nothing in the message can end the line or reach the terminal as a command."""
+    click.echo(make_printable(" ".join(message.split())), err=True)
+
+
+def relate(path: Path) -> Path:
+    """The path as seen from the working folder where it lies below that, else as it is."""
+    try:
+        return path.absolute().relative_to(Path.cwd())
+    except (OSError, ValueError):
+        return path
 
 
 def print_json(value: object) -> None:

@@ -6,11 +6,12 @@ import time
 from types import TracebackType
 from typing import Self
 
-import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from groundrun.cli.options import tell
 from groundrun.records import Verdict
+from groundrun.reports.phrases import make_printable
 
 _EVERY_S = 10.0
 
@@ -42,7 +43,7 @@ class Watch:
             self._bar.start()
             self._task = self._bar.add_task(self._what, total=total, completed=done, passed=0)
         elif done:
-            click.echo(f"{self._what}: going on, {done} of {total} are judged already", err=True)
+            tell(f"{self._what}: going on, {done} of {total} are judged already")
 
     def advance(self, verdict: Verdict) -> None:
         """One more verdict was stored."""
@@ -52,11 +53,11 @@ class Watch:
             self._bar.update(self._task, completed=self._done, passed=self._passed)
         elif time.monotonic() - self._told > _EVERY_S:
             self._told = time.monotonic()
-            click.echo(f"{self._what}: {self._done} of {self._total}", err=True)
+            tell(f"{self._what}: {self._done} of {self._total}")
 
     def note(self, message: str) -> None:
         """Something to tell, in a sentence."""
         if self._bar:
-            self._bar.console.print(message, markup=False, highlight=False)
+            self._bar.console.print(make_printable(message), markup=False, highlight=False)
         else:
-            click.echo(f"{self._what}: {message}", err=True)
+            tell(f"{self._what}: {message}")

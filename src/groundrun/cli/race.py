@@ -160,8 +160,8 @@ def _load_inputs(data: Path | None) -> dict[str, dict[str, Any]]:
 
 
 def _starter_tasks() -> Iterator[dict[str, Any]]:
-    """The starter problems whose tests are plain calls, as one `check` function each."""
-    for problem in (each.problem for each in load_starter()):
+    """The starter problems of one file whose tests are plain calls, as one `check` function each."""
+    for problem in (each.problem for each in load_starter() if not each.problem.files):
         tests = [test for test in (*problem.visible, *problem.hidden) if isinstance(test, CallTest)]
         if len(tests) < len(problem.visible) + len(problem.hidden) or any(test.oracle or test.keywords != "{}" for test in tests):
             continue

@@ -9,11 +9,11 @@ import click
 from rich.console import Console
 
 from groundrun.benchmarks.inventory import Key
-from groundrun.benchmarks.store import RunConfig, read_completions, read_config
+from groundrun.benchmarks.store import REPORT, RunConfig, read_completions, read_config
 from groundrun.cli.completion import complete_runs
 from groundrun.cli.datasets import LOADERS, VERSIONED, load_benchmark
-from groundrun.cli.options import common_options, print_json
-from groundrun.errors import DatasetMissing, ExtraMissing
+from groundrun.cli.options import common_options, print_json, tell
+from groundrun.errors import DatasetMissing, GroundrunError
 from groundrun.records import Problem
 from groundrun.reports.authored import label_candidates
 from groundrun.reports.gathering import MOST_SHOWN, gather
@@ -50,12 +50,23 @@ def report_verb(run: Path, out: Path | None, data: Path | None, most: int, as_js
 
 
 def leave_page(run: Path, problems: Sequence[Problem], labels: Mapping[Key, str] | None = None) -> Path | None:
-    """Put the page into a run folder; None, with a note on the standard error, where the extra is not installed."""
+    """Put the page into a run folder; None, with a note on the standard error, where it can't be made or written.
+
+    Call it once the answer is printed: a page that fails takes nothing away from that.
+    """
     try:
         return write_page(run, problems, labels=labels)
-    except ExtraMissing as error:
-        click.echo(f"note: no report.html: {error}", err=True)
-        return None
+    except GroundrunError as error:
+        tell(f"note: no {REPORT}: {error}")
+    except Exception as error:
+        tell(f"note: no {REPORT}: it could not be drawn ({type(error).__name__}: {error}); groundrun report {run} tries again")
+    return None
+
+
+def show_page(page: Path | None, *, as_json: bool) -> None:
+    """Say where the page is, the last line of an answer for people."""
+    if page and not as_json:
+        click.echo(f"report    {make_printable(str(page))}")
 
 
 def find_problems(config: RunConfig, data: Path | None) -> tuple[Problem, ...]:
@@ -65,17 +76,17 @@ def find_problems(config: RunConfig, data: Path | None) -> tuple[Problem, ...]:
     """
     name, _, version = config.benchmark.partition(" ")
     if name not in LOADERS:
-        click.echo(f"note: no problems shown: {make_printable(config.benchmark)} is not a benchmark of this version", err=True)
+        tell(f"note: no problems shown: {config.benchmark} is not a benchmark of this version")
         return ()
     try:
         dataset = load_benchmark(name, data, version=version if name in VERSIONED else None)
     except DatasetMissing as error:
         if data is not None:
             raise
-        click.echo(f"note: no problems shown: {error}", err=True)
+        tell(f"note: no problems shown: {error}")
         return ()
     if dataset.sha256 != config.dataset_sha256:
-        click.echo("note: no problems shown: the data at hand are not those that the run was judged with", err=True)
+        tell("note: no problems shown: the data at hand are not those that the run was judged with")
         return ()
     return dataset.problems
 

@@ -9,13 +9,14 @@ from rich.console import Console
 
 from groundrun.benchmarks.humaneval import HUMANEVAL
 from groundrun.benchmarks.reproduction import Row, reproduce_evalplus, reproduce_humaneval
-from groundrun.cli.options import common_options, engine_options, make_engine, print_json
+from groundrun.cli.options import common_options, engine_options, make_engine, print_json, tell
 from groundrun.cli.progress import Watch
 from groundrun.engine import Engine
 from groundrun.errors import DatasetMissing, UsageError
 from groundrun.reports.reproduction import render_rows
 
-SYSTEMS = {"humaneval": reproduce_humaneval, "evalplus": reproduce_evalplus}
+HUMANEVAL_SYSTEM, EVALPLUS = "humaneval", "evalplus"
+SYSTEMS = (HUMANEVAL_SYSTEM, EVALPLUS)
 WIDTH = 160  # a table for people and for logs: cut cells would hide the numbers
 
 
@@ -23,6 +24,7 @@ WIDTH = 160  # a table for people and for logs: cut cells would hide the numbers
 @click.argument("system", required=False)
 @click.option("--data", type=click.Path(path_type=Path), help="Recorded results, or a folder that holds them; else GROUNDRUN_DATA.")
 @click.option("--dataset", type=click.Path(path_type=Path), help="The benchmark's own file, when it is not found from --data.")
+@click.option("--compat", type=click.Choice([EVALPLUS]), help="Limits on the wall's clock, as EvalPlus has them; of evalplus alone.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Keep the run folders here.")
 @engine_options
 @common_options
@@ -30,6 +32,7 @@ def reproduce_verb(
     system: str | None,
     data: Path | None,
     dataset: Path | None,
+    compat: str | None,
     out: Path | None,
     workers: int | None,
     isolation: str | None,
@@ -45,12 +48,14 @@ def reproduce_verb(
     """
     if system is not None and system not in SYSTEMS:
         raise UsageError(f"no system {system!r}: known are {', '.join(SYSTEMS)}")
+    if compat is not None and system != EVALPLUS:
+        raise UsageError(f"--compat {compat} is of the system {EVALPLUS} alone: groundrun reproduce {EVALPLUS} --compat {compat}")
     for place in (data, dataset):
         if place is not None and not place.exists():
             raise UsageError(f"{place} does not exist: name a file or a folder that is there")
     with make_engine(workers=workers, isolation=isolation, require=require, python=python) as engine, Watch("reproduce") as watch:
         try:
-            rows = _reproduce([system] if system else list(SYSTEMS), engine, data, dataset, out, watch)
+            rows = _reproduce([system] if system else list(SYSTEMS), engine, data, dataset, out, watch, compat=compat or "")
         except DatasetMissing:
             if data is None or dataset is not None:
                 raise
@@ -62,17 +67,23 @@ def reproduce_verb(
     return 0 if all(row.ok for row in rows) else 1
 
 
-def _reproduce(systems: list[str], engine: Engine, data: Path | None, dataset: Path | None, out: Path | None, watch: Watch) -> list[Row]:
+def _reproduce(
+    systems: list[str], engine: Engine, data: Path | None, dataset: Path | None, out: Path | None, watch: Watch, *, compat: str
+) -> list[Row]:
     """The rows of every system whose data are at hand. Raises DatasetMissing when none's are."""
     rows: list[Row] = []
     missing: list[DatasetMissing] = []
     for name in systems:
         try:
-            rows += SYSTEMS[name](engine, data=data, dataset=dataset, folder=out and out / name, progress=watch)
+            if name == EVALPLUS:
+                folder = out and out / "-".join(filter(None, (name, compat)))
+                rows += reproduce_evalplus(engine, data=data, dataset=dataset, folder=folder, compat=compat, progress=watch)
+            else:
+                rows += reproduce_humaneval(engine, data=data, dataset=dataset, folder=out and out / name, progress=watch)
         except DatasetMissing as error:
             missing.append(error)
     if len(missing) == len(systems):
         raise missing[0]
     for absent in missing:
-        click.echo(f"note: left out: {absent}", err=True)
+        tell(f"note: left out: {absent}")
     return rows

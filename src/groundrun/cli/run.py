@@ -7,7 +7,16 @@ from pathlib import Path
 
 import click
 
-from groundrun.cli.options import common_options, engine_options, find_width, limit_options, make_engine, print_json, read_limits
+from groundrun.cli.options import (
+    common_options,
+    engine_options,
+    find_width,
+    limit_options,
+    make_engine,
+    print_json,
+    read_limits,
+    tell,
+)
 from groundrun.engine import Job
 from groundrun.errors import BadInput, UsageError
 from groundrun.records import Execution, Outcome, Program
@@ -72,7 +81,7 @@ def run_verb(
     else:
         _show(execution)
         for name in targets.keys() - execution.files.keys():
-            click.echo(f"warning: the program left no file {name}", err=True)
+            tell(f"warning: the program left no file {name}")
     return 0 if execution.outcome is Outcome.OK else 1
 
 
@@ -89,7 +98,7 @@ def _show(execution: Execution) -> None:
     elif execution.outcome is Outcome.SIGNALLED:
         ended += f" {execution.signal}"
     elif execution.outcome is Outcome.RAISED and execution.exception:
-        ended += f" {make_printable(execution.exception.type)}"
+        ended += f" {make_printable(' '.join(execution.exception.type.split()))}"
     if execution.truncated:
         ended += ", output cut"
     line = f"{ended}: {cost.cpu_s:.3f} s CPU, {cost.wall_s:.3f} s wall; {name_guards(execution.isolation)}"

@@ -11,14 +11,14 @@ _SHOWN = 5
 
 
 def render_summary(summary: Summary) -> str:
-    """Lines about a run, without a line end at the end."""
-    return "\n".join(_lines(summary))
+    """Lines about a run, without a line end at the end. No text in them can end a line or reach the terminal as a command."""
+    return "\n".join(make_printable(line).replace("\n", " ") for line in _lines(summary))
 
 
 def _lines(summary: Summary) -> Iterator[str]:
     metrics, config = summary.metrics, summary.config
     counts = f"{metrics.passed} of {count(metrics.samples, 'sample')} of {count(metrics.tasks, 'task')} passed"
-    yield f"{config.benchmark}, {make_printable(config.model)}: {counts}"
+    yield f"{config.benchmark}, {config.model}: {counts}"
     level = f"{100 * metrics.level:.0f} % interval"
     for estimate in metrics.estimates:
         yield f"{estimate.name:<10}{percent(estimate.value):>8}   {level} {percent(estimate.low)} to {percent(estimate.high)}"
@@ -34,7 +34,7 @@ def _lines(summary: Summary) -> Iterator[str]:
     yield from _qualifications(summary)
     yield f"samples   {summary.judged} judged now ({summary.copied} copied from an equal program), {summary.resumed} from before"
     yield f"guards    {name_guards(config.isolation)}"
-    yield f"folder    {make_printable(summary.folder)}"
+    yield f"folder    {summary.folder}"
 
 
 def _qualifications(summary: Summary) -> Iterator[str]:
@@ -49,16 +49,16 @@ def _qualifications(summary: Summary) -> Iterator[str]:
         failed = (*gold.failed, *gold.masked)
         yield f"warning   {gold.total - gold.passed} of {count(gold.total, 'reference')} did not pass here: {_some(failed)}"
     for task_id, reason in list(gold.remarks.items())[:_SHOWN]:
-        yield f"reference {make_printable(f'{task_id}: {reason}')}"
+        yield f"reference {task_id}: {reason}"
     if len(gold.remarks) > _SHOWN:
         yield f"reference {len(gold.remarks) - _SHOWN} more remarks are in metrics.json"
     if metrics.missing_tasks:
         absent = count(len(metrics.missing_tasks), "task")
         yield f"warning   {absent} without a sample, so the score is not comparable: {_some(metrics.missing_tasks)}"
     if summary.config.dataset_warning:
-        yield f"warning   {make_printable(summary.config.dataset_warning)}"
+        yield f"warning   {summary.config.dataset_warning}"
     if summary.skipped:
-        yield f"warning   {_count_bad(len(summary.skipped))} left out: {make_printable(_some(summary.skipped))}"
+        yield f"warning   {_count_bad(len(summary.skipped))} left out: {_some(summary.skipped)}"
 
 
 def _some(names: tuple[str, ...]) -> str:
