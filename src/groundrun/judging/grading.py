@@ -212,7 +212,7 @@ def _find(candidate: Execution, grader: Execution, count: int) -> Findings:
             f"a grading was not carried out (candidate {candidate.outcome.value}, grader {grader.outcome.value}): run it again"
         )
     report = _read(grader, count)
-    outcome = Outcome.OK if candidate.outcome is Outcome.CANCELLED else candidate.outcome
+    outcome: Outcome = Outcome.OK if candidate.outcome is Outcome.CANCELLED else candidate.outcome
     passed = report.passed if report is not None else (None,) * count
     failure = report.failures[0] if report is not None and report.failures else None
     complete = all(each is True for each in passed)
