@@ -257,11 +257,14 @@ def list_changes(before: RunConfig, after: RunConfig, *, names: tuple[str, str])
         ("the data", before.dataset_sha256[:12], after.dataset_sha256[:12]),
         ("the version of the judge", before.judge, after.judge),
         *limits,
+        ("what was asked of limits", before.limits_given or "nothing", after.limits_given or "nothing"),
         ("the compat mode", before.compat or "none", after.compat or "none"),
         ("the number of runs of each program", before.repeat, after.repeat),
         ("the isolation", before.isolation.rung.value, after.isolation.rung.value),
         ("the memory guard", before.isolation.memory_guard.value, after.isolation.memory_guard.value),
         ("the interpreter", before.python, after.python),
+        ("the hash seed", before.hash_seed, after.hash_seed),
+        ("the references' hash seed", before.reference_hash_seed, after.reference_hash_seed),
     ]
     return tuple(f"{what} differs: {old} in {names[0]}, {new} in {names[1]}" for what, old, new in settings if old != new)
 

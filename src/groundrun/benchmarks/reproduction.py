@@ -87,9 +87,9 @@ class _Bench:
         note = "; ".join(filter(None, notes))
         return Row(system=self.system, row=row, published=published, measured=round(measured, 4), tolerance=tolerance, ok=ok, note=note)
 
-    def check_references(self, dataset: Dataset, row: str, name: str) -> Row:
+    def check_references(self, dataset: Dataset, row: str, name: str, *, compat: str = "") -> Row:
         """How many references pass, protected."""
-        verdicts = self.judge(dataset, Oracle(), name)
+        verdicts = self.judge(dataset, Oracle(), name, compat=compat)
         passed = sum(verdict.passed is True and verdict.protected for verdict in verdicts)
         failed = [verdict.task_id for verdict in verdicts if not (verdict.passed and verdict.protected)]
         left_out = [
@@ -175,7 +175,7 @@ def reproduce_evalplus(
         rows = []
         for problems in found.values():
             name = f"{problems.benchmark.name} {problems.benchmark.version}"
-            rows.append(bench.check_references(problems, f"references of {name} passed, protected", f"references {name}"))
+            rows.append(bench.check_references(problems, f"references of {name} passed, protected", f"references {name}", compat=compat))
         place = data or next(Path(problems.path) for problems in found.values()).parent.parent
         paths = {suite: _list_recordings(place, suite) for suite in Suite}
         if not any(paths.values()):

@@ -84,7 +84,11 @@ _CLOSING = _Close()
 
 
 def encode(value: object, *, keep: Keep | None = None, drain: int = MAX_DRAINED, given: Mapping[int, int] | None = None) -> bytes:
-    """The message for `value`. `given`: id of an object to its number in the message that this one answers. Raises EncodeError."""
+    """The message for `value`. Raises EncodeError.
+
+    `drain`: iterators cross that have no more items than that; 0: none do. `given`: id of an object to its number in the message that
+    this one answers.
+    """
     return encode_numbered(value, keep=keep, drain=drain, given=given)[0]
 
 
