@@ -12,6 +12,7 @@ exception, its own output and its own exit status; only the fields that the docs
 
 from __future__ import annotations
 
+import builtins
 import math
 from enum import StrEnum
 
@@ -139,6 +140,12 @@ class ExceptionInfo(msgspec.Struct, frozen=True):
     traceback: str = ""
     line: int | None = None
     errno: int | None = None
+
+    @property
+    def known_type(self) -> str:
+        """The type if it is a builtin one, else "an exception": any other name is the program's own word, and could tell what it was given."""
+        kind = getattr(builtins, self.type, None)
+        return self.type if isinstance(kind, type) and issubclass(kind, BaseException) else "an exception"
 
 
 class Cost(msgspec.Struct, frozen=True, kw_only=True):
@@ -312,7 +319,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
         """The same without anything that could show a hidden expectation: name and text of the failure go."""
         if not self.hidden:
             return self
-        kind = ExceptionInfo(type=self.exception.type, message="") if self.exception else None
+        kind = ExceptionInfo(type=self.exception.known_type, message="") if self.exception else None
         return Evidence(message="a hidden test failed", exception=kind)
 
 

@@ -174,13 +174,14 @@ def test_command(tiny: Path) -> None:
 @pytest.mark.long
 @pytest.mark.timeout(300)
 def test_against_evalplus(tiny: Path) -> None:
-    """Both decide the two problems alike. It sleeps on for twenty seconds after its scores."""
+    """Both decide the two problems alike. It sleeps on for twenty seconds after its scores, both times."""
     if missing := find_missing_peer():
         pytest.skip(missing)
-    race = race_whole(tiny, model=None, only=[OURS, "evalplus_limits"], workers=2, rounds=1)
-    assert [(row.key, row.base_percent, row.plus_percent) for row in race.rows] == [(OURS, 100, 50), ("evalplus_limits", 100, 50)]
-    assert (race.rows[1].agree, race.rows[1].differing) == ((2, 2), ())
-    assert race.ratio_to.keys() == race.ratio_to_scores.keys() == {"evalplus_limits_cold"}
+    race = race_whole(tiny, model=None, only=[OURS, "evalplus_parallel"], workers=2, rounds=1)
+    assert [(row.key, row.mode.split()[0]) for row in race.rows] == [(OURS, COLD), ("evalplus_parallel", COLD), ("evalplus_parallel", WARM)]
+    assert {(row.base_percent, row.plus_percent) for row in race.rows} == {(100, 50)}
+    assert [(row.agree, row.differing) for row in race.rows[1:]] == [((2, 2), ())] * 2
+    assert race.ratio_to.keys() == race.ratio_to_scores.keys() == {"evalplus_parallel_cold", "evalplus_parallel_warm"}
 
 
 def verdict(task_id: str, *, passed: bool, inputs: str) -> Verdict:

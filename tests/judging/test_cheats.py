@@ -226,7 +226,7 @@ def test_an_honest_program_still_passes_after_all_that(each_engine: Engine, cali
     ],
 )
 def test_the_outcome_says_how_it_ended(cheat: str, outcome: Outcome, engine: Engine) -> None:
-    limits = Limits(cpu_s=0.5, wall_s=1.0, memory_bytes=256 << 20)
+    limits = Limits(cpu_s=0.5, wall_s=1.0 if outcome is Outcome.WALL_LIMIT else 30.0, memory_bytes=256 << 20)
     problem = Problem(task_id="gap", prompt="", entry_point="gap", hidden=PROBLEM.hidden, limits=limits)
     found = Calibration(protected=True, passed=True, reason="")
     assert _judge(engine, HEAD + CHEATS[cheat], found, problem).outcome is outcome

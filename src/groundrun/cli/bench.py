@@ -65,9 +65,9 @@ def engine_command(data: Path | None, rounds: int, passes: int, workers: int | N
 def evalplus_command(data: Path | None, model: str | None, rounds: int, workers: int | None, only: tuple[str, ...], as_json: bool) -> int:
     """Whole HumanEval+ v0.1.9 and MBPP+ v0.1.0 for one model: EvalPlus's own command against groundrun's.
 
-    Each turn is a whole command in a process and a cgroup of its own, from its start to its end: of EvalPlus as it comes, with as many
-    programs at once as groundrun has, both with its expected outputs to be computed (cold) and kept from before (warm), and cold
-    with groundrun's limits of time. The samples are those of MODEL/evalplus/humaneval/generated.jsonl[.gz] and its like for mbpp.
+    Each turn is a whole command in a process and a cgroup of its own, from its start to its end: of EvalPlus as it comes, and with as
+    many programs at once as groundrun has, both with its expected outputs to be computed (cold) and kept from before (warm). The
+    samples are those of MODEL/evalplus/humaneval/generated.jsonl[.gz] and its like for mbpp.
     Run it in a checkout: 'make bench' installs EvalPlus. It takes about half an hour.
     """
     race = race_whole(

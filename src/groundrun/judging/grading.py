@@ -5,7 +5,6 @@ A `Mode` says how strict the grading is. `Findings` are what it found, whoever t
 
 from __future__ import annotations
 
-import builtins
 from collections.abc import Sequence
 from typing import Any
 
@@ -272,13 +271,14 @@ def _reason(candidate: Execution, grader: Execution, outcome: Outcome, report: R
     if failure.refused:
         return f"{failure.refused}: {outcome.describe()}" if report.lost and outcome is not Outcome.OK else failure.refused
     if failure.by_candidate:
-        return f"the candidate raised {failure.type}"
+        error = failure.exception()
+        return f"the candidate raised {error.known_type if error else 'an exception'}"
     return "a test failed"
 
 
 def describe_outside(error: ExceptionInfo) -> str:
-    """What a source raised while it was executed. The type is the candidate's own word, so only a name that we know is repeated."""
-    return f"the program raised {error.type if hasattr(builtins, error.type) else 'an exception'} outside of any call"
+    """What a source raised while it was executed."""
+    return f"the program raised {error.known_type} outside of any call"
 
 
 def add_costs(costs: Sequence[Cost]) -> Cost:

@@ -9,7 +9,7 @@ The server speaks first, then only when asked; one answer to each request, in tu
 Request: `(sequence, operation, target, arguments, keywords, watched, flags)`
 
 * operation: `call`, `get` (an attribute), `iter`, `next`, `len`, `item`, `contains`, `str`, `repr`, `ancestry` (names of a class and its
-  bases), `names` (what `import *` of the module gives, without what it imported itself)
+  bases), `names` (what `import *` of the module gives, without what it imported itself), `exceptions` (names of exception classes in it)
 * target: None is the entry point, MODULE the source's module, another number a handle that this server gave out
 * watched: positions (int) and names (str) of arguments whose mutable parts are to come back
 * flags: DRAIN: iterators of the result cross as their items; BRIEFLY: those of more than BRIEF items don't cross; INSPECT: say which
@@ -25,7 +25,7 @@ Answer: `(sequence, status, value, stdout, extra)`
 * `stop`: `next` found the end
 * `uncrossable`: value is the reason
 
-A handle is a number and the name of its type, with the module's.
+A handle is a number and the name of its type, with the module's; of a class, whatever its metaclass, that of `type`.
 
 stdout is what the call wrote to `sys.stdout`; what is written to descriptor 1 itself stays there.
 """
@@ -142,7 +142,7 @@ class _Server:
         if number is None:
             number = self._numbers[id(item)] = len(self._kept)
             self._kept.append(item)
-        kind = type(item)
+        kind = type if isinstance(item, type) else type(item)
         return number, f"{kind.__module__}.{kind.__name__}"
 
     def _restore(self, number: int, name: str) -> object:
@@ -201,6 +201,10 @@ def _list_names(module: types.ModuleType) -> list[str]:
     return [name for name in own if name[0] != "_" and not isinstance(vars(module)[name], types.ModuleType)]
 
 
+def _list_exceptions(module: types.ModuleType) -> list[str]:
+    return [name for name, value in vars(module).items() if isinstance(value, type) and issubclass(value, BaseException)]
+
+
 def _leave() -> NoReturn:
     """The grader is done. Threads and exit handlers of the candidate have nothing left to say."""
     os._exit(0)
@@ -229,6 +233,7 @@ _OPERATIONS: dict[str, Callable[[Any, tuple[Any, ...], dict[str, Any]], object]]
     "get": lambda target, arguments, keywords: getattr(target, arguments[0]),
     "ancestry": lambda target, arguments, keywords: _list_ancestry(target),
     "names": lambda target, arguments, keywords: _list_names(target),
+    "exceptions": lambda target, arguments, keywords: _list_exceptions(target),
     "iter": lambda target, arguments, keywords: iter(target),
     "next": lambda target, arguments, keywords: next(target),
     "len": lambda target, arguments, keywords: len(target),

@@ -52,7 +52,7 @@ def main(job: GuestJob) -> None:
             candidate.begin()
             if test["kind"] == "file":
                 candidate.refusal = Declined
-                install_module(candidate, test["module"])
+                install_module(candidate, test["module"], known=bool(test["counted"]))
                 passed[number], parts[number] = grade_file(test, number, _Watch(number, candidate, failures), lenient=task["inspect"])
                 candidate.refusal = Refused
             else:
@@ -117,7 +117,7 @@ def _failure(number: int, candidate: Candidate, result: Result | None) -> dict[s
     inert = candidate.failure is not None
     return {
         "test": number,
-        "refused": clean(candidate.failure or ""),
+        "refused": clean(candidate.failure or (NOT_PLAIN if error is not None and not by_candidate and candidate.lacks(error) else "")),
         "message": clean(candidate.detail if inert or result is None else result.message),
         "type": clean(type(error).__name__) if error is not None and not inert else None,
         "by_candidate": by_candidate,

@@ -20,7 +20,7 @@ Use = tuple[
     str, str, str
 ]  # of a kind, this operation was used; with a third part: at this position of its result was an object of that kind
 ENTRY, MODULE, NONE = "entry", "module", "None"
-EXPORT = "export "
+EXPORT, EXCEPTION = "export ", "exception "  # before a name that the reference's module exports, or has for an exception class
 _GENERIC = ("builtins.", "functools.", "itertools.")  # types that say nothing about what an object is
 _LONGEST = 200  # characters of a kind's name
 
@@ -41,6 +41,7 @@ class Kinds:
         self.learning = uses is None
         self.used: set[Use] = set()
         self.exports: set[str] = set()
+        self.exceptions: set[str] = set()
         self._operations: dict[str, set[str]] = {}
         self._gives: dict[tuple[str, str], str] = {}
         self._known: dict[int, str] = {}
@@ -49,12 +50,20 @@ class Kinds:
                 self._gives[kind, operation] = gives
             elif operation.startswith(EXPORT):
                 self.exports.add(operation.removeprefix(EXPORT))
+            elif operation.startswith(EXCEPTION):
+                self.exceptions.add(operation.removeprefix(EXCEPTION))
             else:
                 self._operations.setdefault(kind, set()).add(operation)
 
-    def any_operations(self) -> bool:
-        """Whether anything may be done with any object."""
-        return self.learning or bool(self._operations)
+    def drains(self, source: str, operation: str) -> bool:
+        """Whether iterators and views in the result of an operation cross as their items: where none was needed as an object.
+
+        Not what `iter` gives, and not where the reference gave one that stayed unused: it may have no end.
+        """
+        if self.learning or operation == "iter":
+            return False
+        given = {kind for (origin, step), kind in self._gives.items() if origin == source and step.partition("[")[0] == operation}
+        return not any(self._operations.get(kind, set()) & {"iter", "next"} or (kind not in self._operations and kind[0] != "<") for kind in given)
 
     def any_objects(self) -> bool:
         """Whether there is any place for an object of some kind."""

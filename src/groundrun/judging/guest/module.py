@@ -46,10 +46,10 @@ class Module(types.ModuleType):
         candidate.refuse("a test changes the candidate's module, which is in another process", name)
 
 
-def install_module(candidate: Candidate, name: str) -> None:
-    """Let `import name` give the proxy; packages above it are the problem's own, or empty."""
+def install_module(candidate: Candidate, name: str, *, known: bool) -> None:
+    """Let `import name` give the proxy; packages above it are the problem's own, or empty. `known`: a reference was calibrated."""
     module = Module(candidate, name)
-    candidate.exceptions.follow = True
+    candidate.meet_module(known=known)
     sys.modules[name] = module
     parent, _, child = name.rpartition(".")
     if parent:

@@ -29,8 +29,8 @@ from groundrun.engine.guest.server import BRIEFLY, DRAIN, INSPECT
 from groundrun.engine.guest.server import MODULE as MODULE_NUMBER
 from groundrun.engine.guest.transport import EncodeError, encode, encode_numbered, receive_frame, send_frame
 from groundrun.judging.guest.handles import NOT_PLAIN, Handle, Member, make_kind
-from groundrun.judging.guest.kinds import EXPORT, MODULE, Kinds, Met, Use, locate
-from groundrun.judging.guest.raising import Exceptions
+from groundrun.judging.guest.kinds import ENTRY, EXCEPTION, EXPORT, MODULE, Kinds, Met, Use, locate
+from groundrun.judging.guest.raising import Exceptions, StandIn
 
 MAX_HANDLES = 20_000
 _QUIET = 2000  # characters of a call's output kept as evidence
@@ -80,7 +80,7 @@ class Candidate:
     ) -> None:
         self.channel, self.name = channel, name
         self.kinds = Kinds(allowed)
-        self._flags = 0 if self.kinds.any_operations() else DRAIN | (BRIEFLY if brief else 0)
+        self._drain = DRAIN | (BRIEFLY if brief else 0)
         self._watched, self._inspect, self._notice = None if watched is None else _sort_places(watched), inspect, notice
         self._lock = RLock()
         self._process = os.getpid()
@@ -88,6 +88,7 @@ class Candidate:
         self._handles: dict[tuple[int, str], Handle] = {}
         self._classes: dict[tuple[str, str, type[Handle]], type[Handle]] = {}
         self.exceptions = Exceptions()
+        self.known = False  # whether a reference has told what it defines
         self._stdout = sys.stdout
         self.refusal: type[Refused] = Refused
         self.peeked = False
@@ -185,7 +186,7 @@ class Candidate:
 
     def _send_call(self, sequence: int, arguments: tuple[Any, ...], *, at_most: int | None = None) -> bool:
         """Ask for a call. False when it was not sent for being longer than `at_most`: both sides could wait for the other to read."""
-        data = encode((sequence, "call", None, arguments, {}, (), self._flags))
+        data = encode((sequence, "call", None, arguments, {}, (), self._drain if self.kinds.drains(ENTRY, "call") else 0))
         if at_most is not None and len(data) > at_most:
             return False
         try:
@@ -196,8 +197,10 @@ class Candidate:
 
     def get_member(self, name: str) -> Any:
         """What the candidate's module calls by that name: plain data, an exception class that stands in for one, or a handle."""
+        if self._inspect:
+            self.kinds.used.update((MODULE, EXCEPTION + each, "") for each in self._ask_names("exceptions"))
         found = self.ask("get", self._module(), (name,), member=name)
-        if not isinstance(found, Member) or type(found).__qualname__ != "type":
+        if not isinstance(found, Member) or type(found).__qualname__ != "type" or (self.known and name not in self.kinds.exceptions):
             return found
         names = self.ask("ancestry", found)
         if type(names) is not tuple or not names or not all(type(each) is str for each in names):
@@ -209,9 +212,7 @@ class Candidate:
 
         Any other name could take the place of something that the test file means, such as a builtin. So without a reference: nothing.
         """
-        names = self.ask("names", self._module())
-        if type(names) is not list or not all(type(name) is str and name.isidentifier() for name in names):
-            self.refuse("the candidate's module lists its contents in a way that is none")
+        names = self._ask_names("names")
         exports = self.kinds.exports
         if self._inspect and not exports:
             self.kinds.used.update((MODULE, EXPORT + name, "") for name in names)
@@ -220,9 +221,27 @@ class Candidate:
             self.refuse("a test file imports everything that the program defines, and no reference says what that is")
         return [name for name in names if name in exports]
 
+    def meet_module(self, *, known: bool) -> None:
+        """Test files come: they can name exceptions, and those of a candidate without a calibrated reference are good for nothing else."""
+        self.exceptions.follow, self.known = True, known
+        self.exceptions.refuse = None if known or self._inspect else self._refuse_instance
+
+    def _refuse_instance(self) -> NoReturn:
+        self.refuse("a test makes something of an exception class of the candidate's, and no reference says that it is one")
+
+    def _ask_names(self, operation: str) -> list[str]:
+        names = self.ask(operation, self._module())
+        if type(names) is not list or not all(type(name) is str and name.isidentifier() for name in names):
+            self.refuse("the candidate's module lists its contents in a way that is none")
+        return names
+
     def give_up(self, reason: str) -> NoReturn:
         """Take nothing more from the candidate."""
         self._lose(reason)
+
+    def lacks(self, error: BaseException) -> bool:
+        """Whether an exception of the grader's own says that an object of the candidate's can't do something."""
+        return type(error) is TypeError and any(f"'{kind.__name__}'" in str(error) for kind in self._classes.values())
 
     def permit(self, handle: Handle, operation: str) -> None:
         """Refuse an operation on a handle that the reference didn't need in its place."""
@@ -240,7 +259,8 @@ class Candidate:
         if self.failure is not None:
             raise self.refusal(self.failure)
         self._sequence += 1
-        flags, whose = self._flags, target._place
+        step = f"get {arguments[0]}" if operation == "get" else operation
+        flags, whose = self._drain if self.kinds.drains(target._kind, step) else 0, target._place
         places: dict[int | str, Any] = {}
         watched: tuple[int | str, ...] = ()
         if operation == "call":
@@ -261,7 +281,6 @@ class Candidate:
             send_frame(self.channel, data)
         except OSError:
             self._lose(GONE)
-        step = f"get {arguments[0]}" if operation == "get" else operation
         status, value, output, extra = self._answer(self._sequence, given, _Origin(target._kind, step, member))
         self._print(output)
         if status in ("value", "raised") and (extra or status == "value"):
@@ -310,7 +329,7 @@ class Candidate:
         try:
             answer = self._decode(data, given, origin or _Origin("", "", None))
         except DecodeError as error:
-            self.refuse(f"the candidate's value can't cross: {error}")
+            self.refuse(UNCROSSABLE, str(error))
         if type(answer) is not tuple or len(answer) != 5 or type(answer[0]) is not int or answer[0] != sequence:
             self._lose(NO_ANSWER)
         _, status, value, output, extra = answer
@@ -325,7 +344,8 @@ class Candidate:
     def _number(self, item: object) -> tuple[int, str]:
         if isinstance(item, Handle) and item._candidate is self and item._number is not None:
             return item._number, ""
-        raise EncodeError(f"a value of type {type(item).__name__} is not plain data")
+        named = isinstance(item, (Handle, StandIn))  # by the candidate, whose words don't belong in a reason
+        raise EncodeError("an object of the candidate's can't be handed back" if named else f"a value of type {type(item).__name__} is not plain data")
 
     def _decode(self, data: bytes, given: dict[int, Any] | None, origin: _Origin) -> Any:
         """An answer with its handles. Their kinds follow from their positions, so an answer that has any is read a second time."""
@@ -366,7 +386,7 @@ class Candidate:
             for place, new in extra:
                 overwrite(given[place], new)
         except (TypeError, ValueError) as error:
-            self.refuse(f"a changed argument can't be written back: {error}")
+            self.refuse("a changed argument can't be written back", str(error))
 
     def _print(self, output: bytes) -> None:
         if not output:
