@@ -143,7 +143,7 @@ class ExceptionInfo(msgspec.Struct, frozen=True):
 
     @property
     def known_type(self) -> str:
-        """The type if it is a builtin one, else "an exception": any other name is the program's own word, and could tell what it was given."""
+        """The type if it is a builtin one, else "an exception": other names are the program's own words, and could tell what it read."""
         kind = getattr(builtins, self.type, None)
         return self.type if isinstance(kind, type) and issubclass(kind, BaseException) else "an exception"
 

@@ -54,6 +54,7 @@ def test_succeeds_where_nothing_guards(attack: Attack, unguarded: Engine, scene:
 @pytest.mark.parametrize("attack", [each for each in PROGRAMS if not each.unguarded], ids=lambda each: each.name)
 def test_harmful_attacks_are_refused_unguarded(attack: Attack, unguarded: Engine, scene: Scene) -> None:
     """Before anything of them runs."""
+    assert unguarded.isolation.rung.value == "none"
     before = unguarded.stats().finished
     with pytest.raises(UsageError, match=attack.name):
         run_attack(unguarded, attack, scene)

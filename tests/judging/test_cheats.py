@@ -349,9 +349,12 @@ def test_what_kills_the_grader_is_the_candidates_failure_never_a_mask(engine: En
     assert verdict.passed is False and verdict.protected
 
 
+LEAK = "def gap(n): raise type(f'saw {n}', (ValueError,), {})(n)"
+
+
 def test_a_hidden_expectation_is_not_in_what_may_be_shown(engine: Engine, each_engine: Engine) -> None:
     found = calibrate(engine, PROBLEM)
-    for source in ("def gap(n): return -1", "def gap(n): raise ValueError(str(n))", "def gap(n): raise SystemExit(str(n))"):
+    for source in ("def gap(n): return -1", "def gap(n): raise ValueError(str(n))", "def gap(n): raise SystemExit(str(n))", LEAK):
         verdict = _judge(engine, source, found)
         assert verdict.evidence is not None
         shown = repr(verdict.evidence.redacted()) + verdict.reason

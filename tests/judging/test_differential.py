@@ -65,6 +65,16 @@ def test_a_failure_shows_the_call_and_stays_hidden(engine: Engine) -> None:
 
 
 @pytest.mark.exec
+@pytest.mark.attack
+@pytest.mark.parametrize("base", ["ValueError", "BaseException", "SystemExit", "StopIteration"])
+def test_a_name_of_an_exception_tells_nothing_of_a_hidden_input(engine: Engine, base: str) -> None:
+    source = f"def f(a, b): raise type('saw_%s' % b, ({base},), {{}})(b)"
+    verdict = decide(engine, source, DifferentialTest(inputs="[([7], 4711)]"))
+    assert verdict.passed is False and verdict.evidence is not None
+    assert "4711" not in verdict.reason + repr(verdict.evidence.redacted())
+
+
+@pytest.mark.exec
 def test_arguments_and_globals_are_fresh(engine: Engine) -> None:
     """A candidate that spoils its arguments spoils no later input, no oracle, and no other test."""
     oracle = "def oracle(arguments, got, expected):\n    return agree(got, expected) and arguments[0] == [1]\n"

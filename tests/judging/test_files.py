@@ -160,7 +160,7 @@ def test_ordinary_files_are_judged_protected(calibrated: dict[str, Calibration])
     assert calibrated["unittest"].counted == (UNIT_NAMES,)
     assert calibrated["pytest"].counted == (PYTEST_NAMES,)
     assert calibrated["pytest"].writes_back == ("sort_in_place:0",)
-    used = {name for _, name, gives in calibrated["pytest"].operations if not gives and not name.startswith("export ")}
+    used = {name for _, name, gives in calibrated["pytest"].operations if not gives and not name.startswith(("export ", "exception "))}
     assert used == {"call", "get add", "get take", "len"}
 
 
@@ -279,6 +279,8 @@ def test_files_beside_other_tests_and_each_other(engine: Engine) -> None:
         (FileTest("def test_a(): pass\n"), "ran no test"),
         (FileTest("def test_a(): pass\n", style="nose"), "use one of unittest, pytest"),
         (FileTest("def test_a(): pass\n", module="a b"), "not the name of a module"),
+        (FileTest("def test_a(): pass\n", module="unittest"), "may need: choose another name"),
+        (FileTest("import unittest\nclass T(unittest.TestCase:\n    def test_a(self): pass\n"), "SyntaxError"),
         (_pytest("import pytest\n@pytest.mark.skip\ndef test_a(): pass\n"), "skipped all"),
         (_pytest("import pytest\npytest.importorskip('no_such_library')\ndef test_a(): pass\n"), "skipped all"),
     ],
@@ -293,7 +295,6 @@ def test_files_that_are_no_tests_are_refused(test: FileTest, says: str, engine: 
     [
         (_pytest("from solution import price\ndef test_a(): assert price(1) == 3\n"), "a test failed"),
         (_pytest("from solution import nothing\ndef test_a(): pass\n"), "a test failed"),
-        (FileTest("import unittest\nclass T(unittest.TestCase:\n    def test_a(self): pass\n"), "a test failed"),
         (FileTest("raise SystemExit(0)\ndef test_a(): pass\n"), "a test failed"),
         (FileTest("import os\nos._exit(0)\ndef test_a(): pass\n"), "couldn't finish"),
         (_pytest("import pytest\ndef test_a(): pytest.exit('enough', returncode=0)\ndef test_b(): pass\n"), "a test failed"),
@@ -312,6 +313,154 @@ def test_without_a_reference_every_test_counts(engine: Engine) -> None:
     assert verdict.passed is False and verdict.tests[0].inputs == "+-"
     starred = _problem(_pytest("from solution import *\ndef test_a(): assert price(2) == 4\n"), reference=None)
     assert "no reference says what that is" in _judge(engine, starred, SHOP).reason
+
+
+PASSING = "def test_a(): assert solution.price(2) == 4\n"
+
+
+@pytest.mark.parametrize(
+    ("test", "says"),
+    [
+        (_pytest("import solution\ndef test_a(:\n"), "SyntaxError"),
+        (_pytest("from solution import price\nimport helper\n" + PASSING), "No module named 'helper'"),
+        (FileTest("import unittest, solution, no_such_library\nclass T(unittest.TestCase):\n    " + PASSING), "no_such_library"),
+        (_pytest("import solution\n" + PASSING + "def test_b(nothing): pass\n"), "FixtureLookupError"),
+        (_pytest("import solution, os\nos._exit(0)\n" + PASSING), "ends the process"),
+    ],
+)
+def test_without_a_reference_a_broken_file_is_nobodys_failure(test: FileTest, says: str, engine: Engine) -> None:
+    with pytest.raises(UsageError, match=says):
+        _judge(engine, _problem(test, reference=None), SHOP)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "",
+        "def price(n): import no_such_library",
+        "def price(n): raise ImportError('No module named helper')",
+        "raise SyntaxError('invalid syntax')",
+        "import os\ndef price(n): os._exit(0)",
+        "def __getattr__(name): raise SyntaxError('invalid syntax')",
+    ],
+)
+@pytest.mark.parametrize(
+    "head", ["import solution\n", "from solution import price\nimport solution\n", "import solution\nsolution.price(1)\n"]
+)
+def test_no_program_can_blame_a_file(head: str, source: str, engine: Engine) -> None:
+    assert _judge(engine, _problem(_pytest(head + PASSING), reference=None), source).passed is False
+
+
+PARSE = """
+class ParseError(Exception):
+    pass
+LEVEL = 2
+def is_even(n): return n % 2 == 0
+def parse(text):
+    if not text: raise ParseError("empty")
+    return int(text)
+"""
+PARSE_UNIT = """
+import unittest, solution
+class T(unittest.TestCase):
+    def test_even(self): self.assertTrue(solution.is_even(2))
+    def test_level(self): self.assertTrue(solution.LEVEL)
+    def test_parse(self):
+        with self.assertRaises(solution.ParseError):
+            solution.parse("")
+    def test_number(self): self.assertEqual(solution.parse("4711"), 4711)
+"""
+PARSE_PYTEST = """
+import pytest, solution
+from solution import ParseError
+def test_even(): assert solution.is_even(2)
+def test_parse():
+    with pytest.raises(ParseError, match="empty"):
+        solution.parse("")
+    assert solution.parse("4711") == 4711
+"""
+MOCKING = "def test_mock():\n    with mock.patch('solution.LEVEL', 3):\n        assert solution.LEVEL == 3\n"
+OWN_CLASS = "class ParseError(Exception):\n    pass"
+
+
+@pytest.mark.parametrize("reference", [PARSE, PARSE.replace(OWN_CLASS, "ParseError = ValueError"), None])
+@pytest.mark.parametrize(
+    "change",
+    [
+        OWN_CLASS,
+        "ParseError = ValueError",
+        "from decimal import InvalidOperation as ParseError",
+        "import abc\nclass ParseError(Exception, abc.ABC): pass",
+        "class Meta(type): pass\nclass ParseError(KeyError, metaclass=Meta):\n    def __str__(self): return 'empty'",
+    ],
+)
+def test_an_exception_may_be_defined_in_any_way(change: str, reference: str | None, engine: Engine) -> None:
+    for test in (FileTest(PARSE_UNIT), _pytest(PARSE_PYTEST)):
+        verdict = _judge(engine, _problem(test, reference=reference), PARSE.replace(OWN_CLASS, change))
+        assert verdict.passed and verdict.protected, verdict
+
+
+def test_an_except_clause_names_an_exception_of_the_reference(engine: Engine) -> None:
+    text = "import solution\ndef test_a():\n    try:\n        assert solution.parse(TEXT) == 3\n"
+    text += "    except solution.ParseError as error:\n        assert str(error)\n"
+    later = text.replace("test_a", "test_b").replace("TEXT", "'3'")  # never reaches the name when the reference runs
+    problem = _problem(_pytest(text.replace("TEXT", "''") + later), reference=PARSE)
+    found = calibrate(engine, problem)
+    for change in (OWN_CLASS, "ParseError = ValueError", "class ParseError(LookupError): pass"):
+        source = PARSE.replace(OWN_CLASS, change)
+        assert _judge(engine, problem, source, found).passed is True
+        assert _judge(engine, problem, source.replace("if not text:", "if text != 'x':"), found).passed is True
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("reference", [PARSE, None])
+@pytest.mark.parametrize(
+    "cheat", ["class is_even(Exception): pass", "is_even = ValueError", "import abc\nclass is_even(ParseError, abc.ABC): pass"]
+)
+def test_no_exception_stands_in_for_a_function(cheat: str, reference: str | None, engine: Engine) -> None:
+    source = PARSE.replace("def is_even(n): return n % 2 == 0", cheat)
+    for test in (FileTest(PARSE_UNIT), _pytest(PARSE_PYTEST)):
+        verdict = _judge(engine, _problem(test, reference=reference), source)
+        assert verdict.passed is False and verdict.protected and verdict.tests[0].inputs[0] == "-"
+
+
+@pytest.mark.attack
+def test_no_exception_stands_in_for_a_value_of_the_reference(engine: Engine) -> None:
+    problem = _problem(FileTest(PARSE_UNIT), reference=PARSE)
+    assert _judge(engine, problem, PARSE.replace("LEVEL = 2", "class LEVEL(Exception): pass")).passed is False
+
+
+@pytest.mark.attack
+def test_a_name_of_an_exception_tells_nothing_of_a_hidden_test(engine: Engine) -> None:
+    leak = PARSE.replace("return int(text)", "raise type('saw_' + text, (ValueError,), {})(text)")
+    for test in (FileTest(PARSE_UNIT), _pytest(PARSE_PYTEST), _pytest("from unittest import mock\n" + PARSE_PYTEST + MOCKING)):
+        problem = _problem(test, reference=PARSE)
+        verdict = _judge(engine, problem, leak)
+        assert verdict.passed is False and verdict.evidence is not None and verdict.evidence.exception is not None
+        assert verdict.evidence.exception.type == "saw_4711"
+        assert "4711" not in verdict.reason + repr(verdict.evidence.redacted())
+        assert verdict.reason == "the candidate raised an exception"
+
+
+@pytest.mark.attack
+def test_a_forged_report_of_a_shared_process_has_no_say_in_the_reason(engine: Engine) -> None:
+    problem = _problem(_pytest("from unittest import mock\n" + PARSE_PYTEST + MOCKING), reference=PARSE)
+    found = calibrate(engine, problem)
+    assert found.passed and not found.protected
+    forge = """
+import json
+dumps = json.dumps
+def forge(report, **keywords):
+    for failure in report["failures"]:
+        failure["refused"] = "the input was 4711"
+    report["parts"] = [[[name, MARK] for name, mark in pairs] for pairs in report["parts"]]
+    return dumps(report, **keywords)
+json.dumps = forge
+"""
+    for mark in ("mark", "'4711'"):
+        source = PARSE.replace("return int(text)", "return text") + forge.replace("MARK", mark)
+        verdict = _judge(engine, problem, source, found)
+        assert verdict.passed is False and "4711" not in verdict.reason + repr(verdict.tests)
 
 
 def test_conftest_and_settings_are_not_read(engine: Engine) -> None:
@@ -423,8 +572,8 @@ def test_what_a_file_holds_may_not_depend_on_the_candidate(engine: Engine) -> No
 
 def test_a_file_of_too_many_tests_is_named_as_the_reason(engine: Engine) -> None:
     text = "import unittest\nclass T(unittest.TestCase): pass\nfor n in range(4001):\n    setattr(T, f'test_{n}', lambda self: None)\n"
-    verdict = _judge(engine, _problem(FileTest(text + "def test_none(): pass\n"), reference=None), SHOP)
-    assert verdict.passed is False and verdict.evidence is not None and "at most 4000" in verdict.evidence.message
+    with pytest.raises(UsageError, match="at most 4000"):
+        _judge(engine, _problem(FileTest(text + "def test_none(): pass\n"), reference=None), SHOP)
 
 
 def test_members_are_the_candidates_own_and_no_more(engine: Engine) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from groundrun.engine import Engine
 from groundrun.judging import Calibration, calibrate, judge
+from groundrun.judging.guest.handles import NOT_PLAIN
 from groundrun.judging.guest.kinds import ENTRY, Kinds, Met, locate, merge
 from groundrun.records import CodeTest, Completion, FileTest, Problem, Test
 
@@ -146,6 +147,60 @@ def test_structures_are_judged_through_handles(reference: str, test: str, entry_
     found = _calibrate(engine, problem)
     assert found.operations
     assert _passes(engine, problem, other, found)
+
+
+SHELF = """
+class Shelf:
+    def __init__(self): self.books = {}
+    def put(self, book): self.books[book] = 1
+    def names(self): return list(self.books)
+    def pair(self): return self, [1, 2]
+    def each(self): return iter(self.books)
+"""
+SHELVED = """
+s = Shelf()
+s.put('b')
+s.put('a')
+assert sorted(s.names()) == ['a', 'b'] and len(list(s.names())) == 2
+same, numbers = s.pair()
+assert same is s and sum(numbers) == 3
+it = s.each()
+assert next(it) == 'b'
+assert list(it) == ['a']
+"""
+
+
+@pytest.mark.exec
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("list(self.books)", "self.books.keys()"),
+        ("list(self.books)", "iter(self.books)"),
+        ("list(self.books)", "map(str, self.books)"),
+        ("return list(self.books)", "yield from self.books"),
+        ("[1, 2]", "(n for n in (1, 2))"),
+        ("iter(self.books)", "(book for book in self.books)"),
+    ],
+)
+def test_an_iterator_may_come_where_the_reference_gave_a_list(old: str, new: str, engine: Engine) -> None:
+    problem = _problem(SHELF, SHELVED, "Shelf")
+    found = _calibrate(engine, problem)
+    assert found.operations and _passes(engine, problem, SHELF.replace(old, new), found)
+
+
+@pytest.mark.exec
+def test_an_iterator_that_the_reference_left_alone_may_have_no_end(engine: Engine) -> None:
+    source = "import itertools\nclass C:\n    def all(self): return itertools.count()\n    def n(self): return 3\n"
+    problem = _problem(source, "c = C()\nassert c.all() is not None and c.n() == 3", "C")
+    assert _passes(engine, problem, source, _calibrate(engine, problem))
+
+
+@pytest.mark.exec
+def test_an_object_that_lacks_an_operation_is_the_reason(engine: Engine) -> None:
+    problem = _problem(SHELF, SHELVED, "Shelf")
+    odd = SHELF.replace("return list(self.books)", "return Odd()") + "class Odd: pass\n"
+    verdict = judge(engine, problem, Completion(task_id="k", text=odd))
+    assert verdict.passed is False and verdict.reason == NOT_PLAIN
 
 
 @pytest.mark.exec

@@ -243,6 +243,30 @@ def test_changes_that_were_not_asked_for_are_refused(changes: tuple[Any, ...]) -
     assert isinstance(result, Refused) and mine == [3]
 
 
+@pytest.mark.attack
+def test_no_refusal_repeats_what_the_candidate_says() -> None:
+    """Neither when it is written back, nor when it can't be read, nor when a test hands it on."""
+
+    def change(request: Any) -> bytes:
+        return _frame((request[0], "value", None, b"", (((THIRD, Kept(0, "saw_4711")),), (), ())))
+
+    def garble(request: Any) -> bytes:
+        return (8).to_bytes(4, "little") + (4711).to_bytes(8, "little")
+
+    def fail(request: Any) -> bytes:
+        return _frame((request[0], "raised", (("m.saw_4711", "builtins.Exception"), (), "", 1), b"", ()))
+
+    def hand_back(candidate: Candidate, entry: EntryPoint) -> None:
+        candidate.exceptions.follow = True
+        with pytest.raises(Exception) as caught:
+            entry([3])
+        entry(caught.value)
+
+    for reply, use in ((change, lambda candidate, entry: entry([3])), (garble, lambda candidate, entry: entry([3])), (fail, hand_back)):
+        candidate, result = _meet(reply, use, watched=(0,))
+        assert isinstance(result, Refused) and candidate.failure and "4711" not in candidate.failure
+
+
 def test_changes_that_were_asked_for_are_made_in_place() -> None:
     mine = [3]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import pytest
 
 from groundrun.judging.guest.raising import Exceptions
@@ -44,15 +46,38 @@ def test_a_stand_in_is_what_except_clauses_need() -> None:
     "names",
     [
         ("builtins.SystemExit", "builtins.BaseException"),
-        ("builtins.ValueError", "builtins.Exception"),
         ("m.Own", "builtins.BaseException", "builtins.object"),
         ("m.Stop", "builtins.object"),
         ("m.Skip", "unittest.case.SkipTest", "builtins.Exception"),
         ("m.Skip", "_pytest.outcomes.Skipped", "builtins.Exception"),
     ],
 )
-def test_nothing_stands_in_for_exits_skips_and_builtins(names: tuple[str, ...]) -> None:
+def test_nothing_stands_in_for_exits_and_skips(names: tuple[str, ...]) -> None:
     assert Exceptions().stand_in(names) is None
+
+
+ALIAS = ("builtins.ValueError", "builtins.Exception", "builtins.BaseException", "builtins.object")
+
+
+def test_an_alias_of_a_builtin_is_that() -> None:
+    assert Exceptions().stand_in(ALIAS) is ValueError
+
+
+def test_where_no_reference_is_known_a_class_can_be_caught_and_not_called() -> None:
+    def refuse() -> NoReturn:
+        raise ZeroDivisionError
+
+    exceptions = Exceptions()
+    exceptions.refuse = refuse
+    own, alias = exceptions.stand_in(OWN), exceptions.stand_in(ALIAS)
+    assert own is not None and alias is not None and exceptions.stand_in(ALIAS) is alias
+    for kind in (own, alias, type("Mine", (own,), {})):
+        with pytest.raises(ZeroDivisionError):
+            kind("x")
+    made = exceptions.make(OWN, ("x",), "x")
+    assert type(made) is own and isinstance(made, LookupError)
+    assert issubclass(ValueError, alias) and issubclass(UnicodeError, alias) and not issubclass(KeyError, alias)
+    assert isinstance(exceptions.make(ALIAS, (), ""), alias) and issubclass(alias, ValueError) and not issubclass(ValueError, own)
 
 
 def test_names_that_are_none_make_no_trouble() -> None:

@@ -76,6 +76,17 @@ def test_programs_are_judged_by_what_they_print(engine: Engine) -> None:
 
 
 @pytest.mark.exec
+@pytest.mark.attack
+def test_a_name_of_an_exception_tells_nothing_of_a_hidden_input(engine: Engine) -> None:
+    for error, name in (("type('saw_' + input(), (Exception,), {})", "an exception"), ("ValueError", "ValueError")):
+        verdict = _judge(engine, f"raise {error}()", StdioTest(stdin="4711\n", expected="4711"))
+        assert verdict.passed is False and verdict.evidence is not None
+        assert verdict.evidence.exception is not None and verdict.evidence.exception.type in ("saw_4711", "ValueError")
+        shown = verdict.evidence.redacted()
+        assert shown.exception is not None and shown.exception.type == name and "4711" not in verdict.reason + repr(shown)
+
+
+@pytest.mark.exec
 @pytest.mark.parametrize(
     ("source", "outcome"),
     [

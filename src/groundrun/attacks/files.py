@@ -223,7 +223,10 @@ sys.modules["planted"] = builtins
 import builtins
 found = [name for name in ("planted",) if hasattr(builtins, name) or name in sys.modules]
 for place in (".", "..", "../..", "../../..", os.environ.get("TMPDIR", "/tmp"), "/tmp", "/dev/shm", "/run", "/var/tmp", "/run/slot"):
-    found += [name for name in ("planted-by-attack", "sitecustomize.py", "conftest.py") if os.path.exists(os.path.join(place, name))]
+    for name in ("planted-by-attack", "sitecustomize.py", "conftest.py"):
+        path = os.path.join(place, name)
+        if os.path.exists(path) and os.stat(path).st_size == len("planted = True"):  # not a file of the host's own of that name
+            found.append(path)
 say(found=found)
 """,
     ),

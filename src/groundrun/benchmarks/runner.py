@@ -19,12 +19,12 @@ import asyncio
 import datetime
 import functools
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 import msgspec
 
+from groundrun import __version__
 from groundrun.benchmarks.dataset import Dataset
 from groundrun.benchmarks.inventory import Inventory, Key
 from groundrun.benchmarks.limits import replace_limits
@@ -169,7 +169,7 @@ async def aevaluate(
         reference_hash_seed=(references or engine).hash_seed,
         repeat=repeat,
         samples=None if inventory is None else inventory.origin,
-        versions={"groundrun": version("groundrun")},
+        versions={"groundrun": __version__},
         started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
     with RunFolder(folder, config, inventory) as store:

@@ -12,6 +12,7 @@ import msgspec
 
 from groundrun.engine import Job
 from groundrun.errors import EngineError, UsageError
+from groundrun.judging.blame import ANY_PROGRAM, is_taken, name_fault, suspects_file
 from groundrun.judging.guest.kinds import Use
 from groundrun.judging.reading import holds_tests, needs_reference, texts_of
 from groundrun.judging.steps import Pair, Plan
@@ -90,7 +91,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 class Findings(msgspec.Struct, frozen=True, kw_only=True):
     """What one grading, or one run with text in and out, found. `reason` says nothing that only a hidden test knows.
 
-    `inputs`, where tests have inputs, holds a `TestVerdict.inputs` for each.
+    `inputs`, where tests have inputs, holds a `TestVerdict.inputs` for each. `grader` is how the tests' process ended.
     """
 
     passed: tuple[bool | None, ...]
@@ -103,6 +104,7 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     failure: Failure | None = None
     report: Report | None = None
     grader_cpu_s: float = 0.0
+    grader: Outcome = Outcome.OK
 
     def all_passed(self) -> bool:
         """True when every test was reached and passed."""
@@ -125,6 +127,11 @@ def grade(problem: Problem, source: str, tests: tuple[GradedTest, ...], mode: Mo
     report = findings.report
     if report is not None and (mode.protected or mode.inspect):  # what a shared process says is the candidate's word
         _check_files(problem, tests, report, inspect=mode.inspect)
+    if mode.protected and (mode.inspect or problem.reference is None) and suspects_file(findings, tests, inspect=mode.inspect):
+        other = yield from _grade(problem, ANY_PROGRAM, tests, mode, limits)
+        if fault := name_fault(findings, other):
+            names = ", ".join(repr(test.name) for test in tests if isinstance(test, FileTest))
+            raise UsageError(f"test file {names} of problem {problem.task_id!r} fails with any program ({fault}): mend the file")
     if mode.again and report is not None and findings.all_passed() and not report.touched() <= set(mode.watched or ()):
         everything = msgspec.structs.replace(mode, watched=None, again=False)
         second = yield from _grade(problem, source, tests, everything, limits)
@@ -150,7 +157,7 @@ def _grade(problem: Problem, source: str, tests: tuple[GradedTest, ...], mode: M
     payload = _payload(problem, tests, mode)
     if not mode.protected:
         (execution,) = yield Job(program=program, limits=limits, guest=SHARED, payload=payload)
-        return _find(execution, execution, len(tests))
+        return _find(execution, execution, len(tests), protected=False)
     cpu_s = max(GRADER_CPU_S, 10 * mode.grader_cpu_s)
     patient = msgspec.structs.replace(limits, wall_s=limits.wall_s + min(10 * mode.grader_cpu_s, MAX_PATIENCE_S))
     generous = Limits(
@@ -199,18 +206,25 @@ def _plain(test: GradedTest, counted: tuple[str, ...]) -> dict[str, Any]:
             raise UsageError(f"test file {test.name!r} is of style {test.style!r}: use one of {', '.join(FILE_STYLES)}")
         if not all(part.isidentifier() for part in test.module.split(".")):
             raise UsageError(f"test file {test.name!r} imports {test.module!r}, which is not the name of a module")
+        if is_taken(test.module):
+            raise UsageError(
+                f"test file {test.name!r} imports the program as {test.module!r}, a module that tests may need: choose another name"
+            )
         if not holds_tests(test.source):
             raise UsageError(f"test file {test.name!r} defines no function or method whose name begins with 'test'")
         return {"kind": "file", "source": test.source, "style": test.style, "module": test.module, "counted": counted}
     return {"kind": "call", "arguments": test.arguments, "keywords": test.keywords, "expected": test.expected, "oracle": test.oracle}
 
 
-def _find(candidate: Execution, grader: Execution, count: int) -> Findings:
+def _find(candidate: Execution, grader: Execution, count: int, *, protected: bool = True) -> Findings:
     if grader.outcome in _OURS or candidate.outcome in (Outcome.NOT_RUN, Outcome.TOOLCHAIN_MISSING):
         raise EngineError(
             f"a grading was not carried out (candidate {candidate.outcome.value}, grader {grader.outcome.value}): run it again"
         )
     report = _read(grader, count)
+    if report is not None and not protected:  # the candidate may have written it, and must have no say in the reason
+        told = tuple(msgspec.structs.replace(failure, refused="") for failure in report.failures)
+        report = msgspec.structs.replace(report, failures=told)
     outcome: Outcome = Outcome.OK if candidate.outcome is Outcome.CANCELLED else candidate.outcome
     passed = report.passed if report is not None else (None,) * count
     failure = report.failures[0] if report is not None and report.failures else None
@@ -233,6 +247,7 @@ def _find(candidate: Execution, grader: Execution, count: int) -> Findings:
         failure=failure,
         report=report,
         grader_cpu_s=grader.cost.cpu_s,
+        grader=grader.outcome,
     )
 
 
@@ -256,7 +271,8 @@ def _read(grader: Execution, count: int) -> Report | None:
         report = msgspec.json.decode(grader.report, type=Report)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
-    return report if len(report.passed) == count else None
+    marked = {mark for pairs in report.parts for _, mark in pairs} <= set("+-.")
+    return report if len(report.passed) == len(report.parts) == count and marked else None
 
 
 def _reason(candidate: Execution, grader: Execution, outcome: Outcome, report: Report | None, failure: Failure | None) -> str:

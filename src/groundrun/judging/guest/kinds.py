@@ -45,6 +45,7 @@ class Kinds:
         self._operations: dict[str, set[str]] = {}
         self._gives: dict[tuple[str, str], str] = {}
         self._known: dict[int, str] = {}
+        self._drains: dict[tuple[str, str], bool] = {}
         for kind, operation, gives in uses or ():
             if gives:
                 self._gives[kind, operation] = gives
@@ -62,8 +63,15 @@ class Kinds:
         """
         if self.learning or operation == "iter":
             return False
-        given = {kind for (origin, step), kind in self._gives.items() if origin == source and step.partition("[")[0] == operation}
-        return not any(self._operations.get(kind, set()) & {"iter", "next"} or (kind not in self._operations and kind[0] != "<") for kind in given)
+        known = self._drains.get((source, operation))
+        if known is None:
+            given = {kind for (origin, step), kind in self._gives.items() if origin == source and step.partition("[")[0] == operation}
+            known = self._drains[source, operation] = not any(map(self._is_iterated, given))
+        return known
+
+    def _is_iterated(self, kind: str) -> bool:
+        operations = self._operations.get(kind)
+        return not kind.endswith(">") if operations is None else bool(operations & {"iter", "next"})
 
     def any_objects(self) -> bool:
         """Whether there is any place for an object of some kind."""

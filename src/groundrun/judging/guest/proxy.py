@@ -345,7 +345,9 @@ class Candidate:
         if isinstance(item, Handle) and item._candidate is self and item._number is not None:
             return item._number, ""
         named = isinstance(item, (Handle, StandIn))  # by the candidate, whose words don't belong in a reason
-        raise EncodeError("an object of the candidate's can't be handed back" if named else f"a value of type {type(item).__name__} is not plain data")
+        raise EncodeError(
+            "an object of the candidate's can't be handed back" if named else f"a value of type {type(item).__name__} is not plain data"
+        )
 
     def _decode(self, data: bytes, given: dict[int, Any] | None, origin: _Origin) -> Any:
         """An answer with its handles. Their kinds follow from their positions, so an answer that has any is read a second time."""

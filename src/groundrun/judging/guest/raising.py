@@ -2,10 +2,12 @@
 
 A stand-in has the name of the candidate's class, is derived from its nearest builtin base and has the text that the candidate gave; so
 `with pytest.raises(solution.OutOfStock)` works and nothing else of the class crosses. There are stand-ins only where tests can name the
-class, in test files; elsewhere the candidate's class is its nearest builtin base. Where no reference tells that a name means an exception,
-the class is there to be caught: making an instance is an inert failure, for a class that stands in for a function would pass as its result;
-and an alias of a builtin is a *lure*, which frameworks that ask `issubclass` take for that, and an `except` clause does not. Exits, interrupts, skips and whatever is no
+class, in test files; elsewhere the candidate's class is its nearest builtin base. Exits, interrupts, skips and whatever is no
 `Exception` by a builtin base are never raised: for those there is None.
+
+Where no reference tells that a name means an exception, the class is there to be caught. Making an instance is an inert failure then, for a
+class that stands in for a function would pass as its result; and an alias of a builtin is a *lure*, which frameworks that ask `issubclass`
+take for that builtin, and an `except` clause does not.
 """
 
 from __future__ import annotations
@@ -41,7 +43,9 @@ class Exceptions:
         kind = _find_builtin(names)
         own = [name for name in names if not name.startswith("builtins.")]
         if kind is not None and names[0] in _RAISABLE:
-            return kind if self.refuse is None else self._lures.setdefault(names[0], _make_class(kind.__name__, "builtins", (_Lure, kind), self))
+            if self.refuse is None:
+                return kind
+            return self._lures.setdefault(names[0], _make_class(kind.__name__, "builtins", (_Lure, kind), self))
         if kind is None or not own or names[0] != own[0] or len(self._stand_ins) + len(own) > _MOST:
             return None
         for name in reversed(own):
@@ -105,7 +109,7 @@ def _make_stand_in(name: str, base: type[Exception], owner: Exceptions) -> type[
 
 
 def _make_class(name: str, module: str, bases: tuple[type, ...], owner: Exceptions) -> type[Exception]:
-    made: type[Exception] = _Class(name, bases, {"__module__": module, "owner": owner})
+    made: type = _Class(name, bases, {"__module__": module, "owner": owner})
     return made
 
 
@@ -113,9 +117,11 @@ def _construct(kind: type[Exception], arguments: tuple[Any, ...], message: str) 
     """An exception of that type, or of its nearest base that can be made of these arguments."""
     while True:
         try:
-            return type.__call__(kind, *arguments)
+            error: Exception = type.__call__(kind, *arguments)
+            return error
         except Exception:
             try:
-                return type.__call__(kind, message)
+                error = type.__call__(kind, message)
+                return error
             except Exception:
                 kind = next(base for base in kind.__mro__[1:] if issubclass(base, Exception))

@@ -230,7 +230,7 @@ def _run_pytest(source: str, path: str, tally: Tally) -> None:
 
         def pytest_collectreport(self, report: Any) -> None:
             if report.failed:
-                tally.trouble = Result(False, str(report.longrepr))
+                tally.trouble = tally.trouble or Result(False, str(report.longrepr))
             elif report.skipped:
                 tally.trouble = _skip(str(report.longrepr))
 
