@@ -1,7 +1,7 @@
 """The main job: completions in, verdicts and scores out, in a run folder that the same command goes on with.
 
-Order: open the folder (or go on with it); obtain, store, judge and store again, a small window at a time, while reference solutions run
-ahead of the candidates that need them; then measure. One asyncio loop does all of it, so that every write is made between two awaits and
+Order: open the folder (or go on with it); obtain, store, judge and store again, a small window at a time, while the last
+reference solutions run; then measure. One asyncio loop does all of it, so that every write is made between two awaits and
 none is torn by an interrupt.
 
 Promises: memory doesn't grow with the number of samples beyond their keys; a sample with an answer is never judged again, and one that
@@ -225,6 +225,7 @@ class _Evaluation:
         self._source, self._engine, self._store, self._n, self._progress = source, engine, store, n, progress
         self._repeat, self._references = repeat, references or engine
         self._calibrations: dict[str, asyncio.Task[Calibration | None]] = {}
+        self._all_begun = asyncio.Event()
         self._memory = VerdictMemory()
         self._inventory = inventory
 
@@ -240,7 +241,7 @@ class _Evaluation:
         remaining = iter(() if self._recall_gold(wanted) else task_ids)
         requests = self._requests()
         judges = [self._work(requests) for _ in range(2 * self._engine.workers)]
-        await _run_all([*judges, *(self._calibrate_ahead(remaining) for _ in range(self._engine.workers))])
+        await _run_all([*(self._calibrate_ahead(remaining) for _ in range(self._engine.workers)), *judges])
         if self._calibrations:
             self.gold = self._count_gold(task_ids)
 
@@ -268,8 +269,10 @@ class _Evaluation:
         return False
 
     async def _calibrate_ahead(self, remaining: Iterator[str]) -> None:
+        """Run references; candidates wait until the last one has begun, so that long ones don't come last."""
         for task_id in remaining:
             await self._calibrate(task_id)
+        self._all_begun.set()
 
     def _calibrate(self, task_id: str) -> asyncio.Task[Calibration | None]:
         """The calibration of a problem, run once; None when faults of ours prevented it."""
@@ -318,6 +321,7 @@ class _Evaluation:
             yield from ((problem, sample) for sample in range(counts[problem.task_id]) if (problem.task_id, sample) not in stored)
 
     async def _work(self, requests: Iterator[StoredCompletion | tuple[Problem, int]]) -> None:
+        await self._all_begun.wait()
         for request in requests:
             completion = request if isinstance(request, StoredCompletion) else await self._ask(*request)
             key = (completion.task_id, completion.sample)

@@ -8,7 +8,7 @@ timer inside the candidate decides: a run gets the allowance of its first input 
 kernel's clock; when it ends there, the input that ran is out of time if the run could not have used the missing part before it, which
 the grader's clock bounds; otherwise the test goes on from that input in a fresh process with a fresh allowance. So a short input beside
 others is never cut early, and one that came late in a long test may get more than its own allowance, never more than the test's. What
-a candidate that has failed can do besides is asked for a second at most on the wall's clock; the rest is not reached. (Ours; published
+a candidate that has failed can do besides is asked for a quarter of a second on the wall's clock; the rest is not reached. (Ours; published
 harnesses set alarms on the wall's clock.)
 """
 

@@ -13,6 +13,7 @@ only be told from None.
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import os
@@ -25,7 +26,7 @@ from typing import Any
 from groundrun.engine.guest.decoding import DecodeError, decode
 from groundrun.engine.guest.job import GuestJob
 from groundrun.engine.guest.transport import EncodeError, encode
-from groundrun.judging.guest.differential import Rule, digest_of, load_oracle
+from groundrun.judging.guest.differential import GC_THRESHOLD, Rule, digest_of, load_oracle
 
 PROTOCOL = 4  # the newest that every interpreter from 3.10 on reads
 NAME = "reference"
@@ -35,6 +36,7 @@ LONG = 4096  # characters of a string from which on its digest is kept
 def main(job: GuestJob) -> None:
     """Run the reference on every input. What it raises ends the run."""
     task = json.loads(job.payload)
+    gc.set_threshold(*GC_THRESHOLD)
     out = os.dup(1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     sys.path.insert(0, os.getcwd())
@@ -55,7 +57,7 @@ def main(job: GuestJob) -> None:
     uncrossable = ""
     for number, data in enumerate(kept):
         arguments, pristine = pickle.loads(data), pickle.loads(data)
-        foreign = _find_foreign(pristine)
+        message, foreign = _send(pristine)
         if foreign and not uncrossable:
             uncrossable = f"input {number} holds a {foreign}, which is not plain data"
         began = time.process_time()
@@ -67,12 +69,16 @@ def main(job: GuestJob) -> None:
             continue
         finally:
             seconds.append(round(time.process_time() - began, 6))
-        crossed = _cross(result)
-        if crossed is None or foreign is None:
+        answer, odd = _send(result)
+        try:
+            crossed = decode(answer, restore=lambda place, name: object()) if message and answer else None
+        except DecodeError:
+            answer = b""
+        if not message or not answer:
             left_out.append(number)
             continue
         try:
-            right = rule.agree(crossed[0], result) if oracle is None else bool(oracle(pristine, crossed[0], result))
+            right = rule.agree(crossed, result) if oracle is None else bool(oracle(pristine, crossed, result))
         except Exception:
             right = False
         if not right:
@@ -81,23 +87,15 @@ def main(job: GuestJob) -> None:
             digests[len(results)] = (len(result), digest_of(result))
             result = None
         asked.append(pristine)
-        results.append(result if _can_be_kept(result) else math.nan)
+        results.append(result if not odd or _can_be_kept(result) else math.nan)
     job.report(json.dumps({"seconds": seconds, "left_out": left_out, "refused": refused, "uncrossable": uncrossable}).encode())
     view = memoryview(pickle.dumps((asked, results, digests), PROTOCOL))
     while view:
         view = view[os.write(out, view) :]
 
 
-def _cross(value: object) -> tuple[object] | None:
-    """The value as it arrives on the other side; None when it is too large or too deep to get there."""
-    try:
-        return (decode(encode(value, keep=lambda item: (0, "")), restore=lambda place, name: object()),)
-    except (EncodeError, DecodeError):
-        return None
-
-
-def _find_foreign(arguments: object) -> str | None:
-    """The type of a part of these arguments that is not plain data, empty when all is; None when they are too large to cross."""
+def _send(value: object) -> tuple[bytes, str]:
+    """A value as it crosses, empty when it is too large; and the type of a part of it that is not plain data, empty when there is none."""
     odd: list[str] = []
 
     def note(item: object) -> tuple[int, str]:
@@ -105,24 +103,14 @@ def _find_foreign(arguments: object) -> str | None:
         return 0, ""
 
     try:
-        encode(arguments, keep=note)
+        return encode(value, keep=note), odd[0] if odd else ""
     except EncodeError:
-        return None
-    return odd[0] if odd else ""
+        return b"", ""
 
 
 def _can_be_kept(result: object) -> bool:
     """Whether a grader, which has the standard library and not the reference, can load it."""
     try:
-        return NAME.encode() not in pickle.dumps(result, PROTOCOL) if _is_odd(result) else True
+        return NAME.encode() not in pickle.dumps(result, PROTOCOL)
     except Exception:
         return False
-
-
-def _is_odd(result: object) -> bool:
-    """Quick: results of the commonest types need no trial."""
-    if type(result) in (int, float, bool, str, bytes, complex, types.NoneType):
-        return False
-    if type(result) in (list, tuple, set, frozenset):
-        return any(map(_is_odd, result))  # type: ignore[call-overload]
-    return type(result) is not dict or any(_is_odd(key) or _is_odd(value) for key, value in result.items())
