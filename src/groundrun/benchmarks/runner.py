@@ -49,6 +49,7 @@ from groundrun.models import FiniteModel, Model
 from groundrun.records import Completion, Limits, Problem, Verdict
 
 _Result = TypeVar("_Result")
+LONG_S = 2.0
 
 
 class Progress(Protocol):
@@ -287,6 +288,14 @@ class _Evaluation:
         except EngineError:
             return None
 
+    def _is_long(self, task_id: str) -> bool:
+        """Whether a reference runs still, or ran for long: its candidates may too, and had better not come last."""
+        task = self._calibrations.get(task_id)
+        if task is None or not task.done():
+            return task is not None
+        calibration = task.result()
+        return calibration is not None and calibration.reference_s > LONG_S
+
     def _count_gold(self, task_ids: list[str]) -> Gold:
         with_reference = [task_id for task_id in task_ids if self.problems[task_id].reference is not None]
         found = {task_id: calibration for task_id in with_reference if (calibration := self._calibrations[task_id].result()) is not None}
@@ -305,19 +314,21 @@ class _Evaluation:
         return self._source.available(problem, wanted) if isinstance(self._source, FiniteModel) else wanted
 
     def _requests(self) -> Iterator[StoredCompletion | tuple[Problem, int]]:
-        """What to judge, one at a time: completions that exist, and for a model also those still to be asked for."""
+        """What to judge, one at a time: completions that exist, and for a model also those still to be asked for; long problems first."""
+        long = {task_id for task_id in self.problems if self._is_long(task_id)}
         if not isinstance(self._source, Model):
-            for completion in self._source:
-                if self._n is None or completion.sample < self._n:
-                    stored_form = make_program(completion, self.problems)
-                    if self._inventory:
-                        self._inventory.refuse_change(stored_form)
-                    yield stored_form
+            for first in (True, False) if long else (False,):
+                for completion in self._source:
+                    if (completion.task_id in long) is first and (self._n is None or completion.sample < self._n):
+                        stored_form = make_program(completion, self.problems)
+                        if self._inventory:
+                            self._inventory.refuse_change(stored_form)
+                        yield stored_form
             return
         stored = set(self._store.completions)
         counts = {problem.task_id: self._count(problem) for problem in self.problems.values()}
         yield from read_completions(self._store.path)
-        for problem in self.problems.values():
+        for problem in sorted(self.problems.values(), key=lambda each: each.task_id not in long):
             yield from ((problem, sample) for sample in range(counts[problem.task_id]) if (problem.task_id, sample) not in stored)
 
     async def _work(self, requests: Iterator[StoredCompletion | tuple[Problem, int]]) -> None:

@@ -55,6 +55,11 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     grader_cpu_s: float = 0.0
     truths: tuple[Truth, ...] = ()
 
+    @property
+    def reference_s(self) -> float:
+        """Processor time of the reference on its differential tests."""
+        return sum(sum(truth.seconds) for truth in self.truths)
+
     def mode(self) -> Mode:
         """The mode in which candidates are graded."""
         return Mode(
