@@ -12,7 +12,7 @@ from groundrun.engine import Engine
 from groundrun.errors import EngineError, UsageError
 from groundrun.judging import Calibration, calibrate, judge
 from groundrun.judging.guest.differential import Rule
-from groundrun.records import Completion, DifferentialTest, Limits, Outcome, Problem, Verdict
+from groundrun.records import CallTest, Completion, DifferentialTest, Limits, Outcome, Problem, Verdict
 
 REFERENCE = "def f(a, b):\n    a.append(b)\n    return [x / 3 for x in a]\n"
 INPUTS = "[([1, 2], 3), ([], 0), ([9], 1)]"
@@ -219,6 +219,17 @@ def test_other_tests_of_the_problem_count_too(engine: Engine) -> None:
     assert [len(truth.seconds) for truth in calibration.truths] == [3, 1]
     verdict = judge(engine, problem, Completion(task_id="D/0", text=REFERENCE.replace("/ 3", "/ (3 if a != [5, 5] else 4)")), calibration)
     assert [(test.name, test.passed, test.inputs) for test in verdict.tests] == [("base", True, "+++"), ("plus", False, "-")]
+
+
+@pytest.mark.exec
+def test_a_test_that_is_there_twice_is_judged_twice(engine: Engine) -> None:
+    """What the second time gives doesn't cover the first."""
+    test = CallTest(arguments="()", expected="2", name="twice")
+    problem = Problem(task_id="D/1", prompt="", entry_point="f", reference="def f(): return 2", visible=(test,), hidden=(test,))
+    late = "calls = []\ndef f():\n    calls.append(1)\n    return len(calls)"
+    verdict = judge(engine, problem, Completion(task_id="D/1", text=late))
+    assert [(each.passed, each.hidden) for each in verdict.tests] == [(False, False), (True, True)]
+    assert verdict.passed is False
 
 
 @pytest.mark.unit

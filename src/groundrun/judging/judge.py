@@ -84,16 +84,17 @@ def _conclude(problem: Problem, completion: Completion, parts: list[_Part], *, p
 
 
 def _name_tests(problem: Problem, parts: list[_Part]) -> tuple[TestVerdict, ...]:
-    """Results in the problem's own order, visible tests first; a test that was not reached has none."""
-    results: dict[int, tuple[bool | None, str]] = {}
+    """Results in the problem's own order, visible tests first; a test that was not reached has none, one that is there twice has two."""
+    results: dict[int, list[tuple[bool | None, str]]] = {}
     for part in parts:
         inputs = part.findings.inputs or ("",) * len(part.tests)
         for test, passed, letters in zip(part.tests, part.findings.passed, inputs, strict=True):
-            results[id(test)] = (passed, letters)
+            results.setdefault(id(test), []).append((passed, letters))
     verdicts = []
     for tests, hidden in ((problem.visible, False), (problem.hidden, True)):
         for test in tests:
-            passed, letters = results.get(id(test), (None, ""))
+            known = results.get(id(test))
+            passed, letters = known.pop(0) if known else (None, "")
             verdicts.append(TestVerdict(name=test.name, passed=passed, hidden=hidden, inputs=letters))
     return tuple(verdicts)
 
