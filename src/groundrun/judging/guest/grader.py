@@ -83,6 +83,7 @@ class _Watch(Watch):
     guarded = True
 
     def __init__(self, number: int, candidate: Candidate, failures: list[dict[str, Any]]) -> None:
+        super().__init__(self._note)
         self._number, self._candidate, self._failures = number, candidate, failures
 
     def is_spoiled(self, *, passed: bool) -> bool:
@@ -97,7 +98,7 @@ class _Watch(Watch):
     def begin(self) -> None:
         self._candidate.begin()
 
-    def explain(self, part: str, result: Result) -> None:
+    def _note(self, part: str, result: Result) -> None:
         if len(self._failures) < MAX_EXPLAINED or not part:
             self._failures.append({**_failure(self._number, self._candidate, result), "part": clean(part)})
 

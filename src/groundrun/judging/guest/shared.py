@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import types
+from collections.abc import Callable
 from typing import Any
 
 from groundrun.engine.guest.job import GuestJob
@@ -36,7 +37,7 @@ def main(job: GuestJob) -> None:
         exec(compile(job.source, FILE, "exec", dont_inherit=True), module.__dict__)
     for number, test in enumerate([] if missing else task["tests"]):
         if test["kind"] == "file":
-            right, parts[number] = grade_file(test, number, _Watch(number, failures), lenient=task["inspect"])
+            right, parts[number] = grade_file(test, number, Watch(_collect(number, failures)), lenient=task["inspect"])
         else:
             result = run_test(test, module.__dict__.get(task["name"]), module.__dict__)
             right = result.passed
@@ -48,13 +49,14 @@ def main(job: GuestJob) -> None:
     job.report(json.dumps({**report, "lost": False, "used": [], "mutated": [], "returned": []}).encode())
 
 
-class _Watch(Watch):
-    def __init__(self, number: int, failures: list[dict[str, Any]]) -> None:
-        self._number, self._failures = number, failures
+def _collect(number: int, failures: list[dict[str, Any]]) -> Callable[[str, Result], None]:
+    """What notes the failures of a file's tests."""
 
-    def explain(self, part: str, result: Result) -> None:
-        if len(self._failures) < MAX_EXPLAINED or not part:
-            self._failures.append({**_failure(self._number, result), "part": clean(part)})
+    def explain(part: str, result: Result) -> None:
+        if len(failures) < MAX_EXPLAINED or not part:
+            failures.append({**_failure(number, result), "part": clean(part)})
+
+    return explain
 
 
 def _failure(number: int, result: Result) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import sys
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from groundrun.judging.guest.checks import Result, describe_error
@@ -25,12 +25,16 @@ _PYTEST_WITHOUT = ("cacheprovider", "faulthandler", "junitxml", "pastebin", "doc
 
 
 class Watch:
-    """What a test's result means to whoever grades. This much for one shared process; only `explain` must be given.
+    """What a test's result means to whoever grades; this much for one shared process.
 
-    `guarded`: the candidate is elsewhere, and no text of it may be evaluated here.
+    `explain(name, result)` notes why a test failed, or, without a name, why the file did. `guarded`: the candidate is elsewhere, and no
+    text of it may be evaluated here.
     """
 
     guarded = False
+
+    def __init__(self, explain: Callable[[str, Result], None]) -> None:
+        self.explain = explain
 
     def is_spoiled(self, *, passed: bool) -> bool:
         """Whether the running test, or what ran between tests, has failed, whatever it says itself."""
@@ -42,10 +46,6 @@ class Watch:
 
     def begin(self) -> None:
         """A test has ended; forget what belongs to it."""
-
-    def explain(self, part: str, result: Result) -> None:
-        """Note why a test failed, or, without a name, why the file did."""
-        raise NotImplementedError
 
 
 class Tally:
