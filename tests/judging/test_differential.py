@@ -111,6 +111,8 @@ def test_long_strings_and_results_too_large(engine: Engine) -> None:
 
 @pytest.mark.exec
 def test_references_that_can_not_be_held_against(engine: Engine) -> None:
+    for inputs in ("[(nan,), (1.0,)]", "[([1, nan],), ([1, 2.5],)]"):
+        assert not calibrate(engine, make_problem(DifferentialTest(inputs=inputs), reference="def f(x): return x")).passed
     unequal = calibrate(engine, make_problem(DifferentialTest(inputs="[(nan,), (1.0,)]"), reference="def f(x): return x"))
     assert (unequal.passed, unequal.reason) == (False, "the reference fails test 'differential' on its own inputs 0")
     raising = make_problem(DifferentialTest(inputs="[(1,), (0,)]"), reference="def f(x): return 1 / x")

@@ -13,19 +13,22 @@ only be told from None.
 
 from __future__ import annotations
 
+import functools
 import gc
 import json
 import math
+import operator
 import os
 import pickle
 import sys
 import time
 import types
+from array import array
 from typing import Any
 
 from groundrun.engine.guest.decoding import DecodeError, decode
 from groundrun.engine.guest.job import GuestJob
-from groundrun.engine.guest.transport import EncodeError, encode
+from groundrun.engine.guest.transport import MAX_BYTES, EncodeError, encode
 from groundrun.judging.guest.differential import GC_THRESHOLD, Rule, digest_of, load_oracle
 
 PROTOCOL = 4  # the newest that every interpreter from 3.10 on reads
@@ -57,7 +60,7 @@ def main(job: GuestJob) -> None:
     uncrossable = ""
     for number, data in enumerate(kept):
         arguments, pristine = pickle.loads(data), pickle.loads(data)
-        message, foreign = _send(pristine)
+        foreign = _find_foreign(pristine)
         if foreign and not uncrossable:
             uncrossable = f"input {number} holds a {foreign}, which is not plain data"
         began = time.process_time()
@@ -69,12 +72,11 @@ def main(job: GuestJob) -> None:
             continue
         finally:
             seconds.append(round(time.process_time() - began, 6))
-        answer, odd = _send(result)
         try:
-            crossed = decode(answer, restore=lambda place, name: object()) if message and answer else None
-        except DecodeError:
-            answer = b""
-        if not message or not answer:
+            crossed, odd = (result, "") if _is_flat(result) else _cross(result)
+        except (EncodeError, DecodeError):
+            foreign = None
+        if foreign is None:
             left_out.append(number)
             continue
         try:
@@ -94,18 +96,37 @@ def main(job: GuestJob) -> None:
         view = view[os.write(out, view) :]
 
 
-def _send(value: object) -> tuple[bytes, str]:
-    """A value as it crosses, empty when it is too large; and the type of a part of it that is not plain data, empty when there is none."""
+def _find_foreign(arguments: object) -> str | None:
+    """The type of a part that is not plain data, empty when there is none; None when the whole is too large to cross."""
     odd: list[str] = []
-
-    def note(item: object) -> tuple[int, str]:
-        odd.append(type(item).__name__)
-        return 0, ""
-
     try:
-        return encode(value, keep=note), odd[0] if odd else ""
+        encode(arguments, keep=functools.partial(_note, odd))
     except EncodeError:
-        return b"", ""
+        return None
+    return odd[0] if odd else ""
+
+
+def _cross(value: object) -> tuple[object, str]:
+    """A value as it arrives on the other side, and the type of a part that doesn't. Raises EncodeError or DecodeError for one too large."""
+    odd: list[str] = []
+    data = encode(value, keep=functools.partial(_note, odd))
+    return decode(data, restore=lambda place, name: object()), odd[0] if odd else ""
+
+
+def _note(odd: list[str], item: object) -> tuple[int, str]:
+    odd.append(type(item).__name__)
+    return 0, ""
+
+
+def _is_flat(value: Any) -> bool:
+    """Whether this is a list or tuple of small numbers that certainly arrives as it is: long ones need no trial."""
+    if type(value) not in (list, tuple) or len(value) > MAX_BYTES // 16 or not set(map(type, value)) <= {int, float}:
+        return False
+    try:
+        array("q", [each for each in value if type(each) is int])
+    except OverflowError:
+        return False
+    return not any(map(operator.ne, value, value))  # NaN
 
 
 def _can_be_kept(result: object) -> bool:
