@@ -127,8 +127,8 @@ def test_limits_given_are_those_of_the_run_and_those_given_now() -> None:
         model="m",
         python="3",
     )
-    assert merge_limits(config, {"cpu_s": None, "wall_s": None}) == {"cpu_s": 3.0}
-    assert merge_limits(config, {"cpu_s": None, "memory_bytes": 7}) == {"cpu_s": 3.0, "memory_bytes": 7}
+    assert merge_limits(config, {}) == {"cpu_s": 3.0}
+    assert merge_limits(config, {"memory_bytes": 7}) == {"cpu_s": 3.0, "memory_bytes": 7}
     assert merge_limits(config, {"cpu_s": 10.0}) == {"cpu_s": 10.0}
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import click
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groundrun.cli.options import read_limits, read_seconds, read_size
+from groundrun.benchmarks.limits import replace_limits
+from groundrun.cli.options import EngineChoice, engine_options, limit_options, read_seconds, read_size
 from groundrun.errors import UsageError
 from groundrun.records import Limits
 
@@ -43,10 +45,25 @@ def test_other_texts_are_no_seconds(text: str) -> None:
 def test_limits_that_the_record_refuses_are_bad_usage() -> None:
     """Whatever the options let through."""
     with pytest.raises(UsageError, match="cpu_s"):
-        read_limits(cpu_s=float("nan"))
+        replace_limits(Limits(), {"cpu_s": float("nan")})
 
 
 def test_limits_keep_their_defaults() -> None:
-    """Only what was given differs."""
-    assert read_limits(cpu_s=None, wall_s=None) == Limits()
-    assert read_limits(cpu_s=2.5, processes=3) == Limits(cpu_s=2.5, processes=3)
+    """Only what was given differs, and reaches the verb."""
+    assert replace_limits(Limits(), {}) == Limits()
+    assert replace_limits(Limits(), {"cpu_s": 2.5, "processes": 3}) == Limits(cpu_s=2.5, processes=3)
+
+
+def test_verbs_get_limits_and_the_engine_in_one_piece_each() -> None:
+    """What was given by name, and None where the default holds."""
+
+    @click.command()
+    @limit_options
+    @engine_options
+    def verb(limits: dict[str, float], chosen: EngineChoice) -> None:
+        click.echo(f"{limits} {chosen}")
+
+    words = ["--cpu", "2.5", "--memory", "1K", "--workers", "3", "--isolation", "none"]
+    told = CliRunner().invoke(verb, words)
+    chosen = EngineChoice(workers=3, isolation="none", require=None, python=None)
+    assert told.output == f"{ {'cpu_s': 2.5, 'memory_bytes': 1024} } {chosen}\n", told.output

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from groundrun.cli.options import common_options, engine_options, limit_options, make_engine, print_json, read_limits, tell
+from groundrun.benchmarks.limits import replace_limits
+from groundrun.cli.options import EngineChoice, common_options, engine_options, limit_options, print_json, tell
 from groundrun.errors import BadInput, UsageError
-from groundrun.records import FileTest, Problem
+from groundrun.records import FileTest, Limits, Problem
 from groundrun.reports.phrases import make_printable, name_guards
 
 if TYPE_CHECKING:
@@ -35,16 +36,8 @@ def check_verb(
     reference: str | None,
     style: str,
     module: str,
-    cpu_s: float | None,
-    wall_s: float | None,
-    memory_bytes: int | None,
-    disk_bytes: int | None,
-    output_bytes: int | None,
-    processes: int | None,
-    workers: int | None,
-    isolation: str | None,
-    require: str | None,
-    python: str | None,
+    limits: dict[str, float],
+    chosen: EngineChoice,
     as_json: bool,
 ) -> int:
     """Judge one program by unittest or pytest files.
@@ -67,14 +60,12 @@ def check_verb(
         text = _read_source(path)
         tests.append(FileTest(text, style=choose_style(text) if style == "auto" else style, module=module, name=Path(path).name))
     problem = Problem(task_id=program, prompt="", reference=None if reference is None else _read_source(reference), visible=tuple(tests))
-    limits = read_limits(
-        cpu_s=cpu_s, wall_s=wall_s, memory_bytes=memory_bytes, disk_bytes=disk_bytes, output_bytes=output_bytes, processes=processes
-    )
-    with make_engine(workers=workers or 1, isolation=isolation, require=require, python=python, limits=limits) as engine:
+    held = replace_limits(Limits(), limits)
+    with chosen.make(workers=1, limits=held) as engine:
         calibration = calibrate(engine, problem)
         if reference is not None and not calibration.passed:
             raise UsageError(f"{reference} can't be the reference, {calibration.reason}: check it by itself, without --reference")
-        findings = carry_out(engine, grade(problem, source, graded_tests(problem), calibration.mode(), limits))
+        findings = carry_out(engine, grade(problem, source, graded_tests(problem), calibration.mode(), held))
     hint = _advise(calibration, findings) if reference is None else ""
     if as_json:
         print_json(_describe(problem, calibration, findings, hint))

@@ -13,7 +13,7 @@ from rich.console import Console
 from groundrun.benchmarks.runner import Summary, evaluate
 from groundrun.benchmarks.store import read_verdicts
 from groundrun.cli.datasets import starter_dataset
-from groundrun.cli.options import common_options, engine_options, make_engine, print_json, relate
+from groundrun.cli.options import EngineChoice, common_options, engine_options, print_json, relate
 from groundrun.cli.progress import Watch
 from groundrun.cli.report import leave_page, show_page
 from groundrun.reports.authored import Judged, label_candidates, match_verdicts, render_authored
@@ -26,7 +26,7 @@ from groundrun.starter import load_starter
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Run folder; runs/demo-TIME by default.")
 @engine_options
 @common_options
-def demo_verb(out: Path | None, workers: int | None, isolation: str | None, require: str | None, python: str | None, as_json: bool) -> int:
+def demo_verb(out: Path | None, chosen: EngineChoice, as_json: bool) -> int:
     """Judge the authored candidates of the starter set, offline.
 
     Is every verdict the right one? The candidates were written, not sampled from a model: right in different ways, subtly wrong,
@@ -35,7 +35,7 @@ def demo_verb(out: Path | None, workers: int | None, isolation: str | None, requ
     problems = load_starter()
     folder = relate(out or Path("runs") / f"demo-{datetime.datetime.now():%Y%m%d-%H%M%S-%f}")
     started = time.monotonic()
-    with make_engine(workers=workers, isolation=isolation, require=require, python=python) as engine, Watch("demo") as watch:
+    with chosen.make() as engine, Watch("demo") as watch:
         completions = [completion for problem in problems for completion in problem.completions()]
         summary = evaluate(starter_dataset(problems), completions, engine, folder, ks=(1,), model="authored candidates", progress=watch)
     elapsed_s = time.monotonic() - started

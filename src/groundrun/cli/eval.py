@@ -16,7 +16,7 @@ from groundrun.benchmarks.samples import SampleSet
 from groundrun.benchmarks.store import read_completions, read_verdicts
 from groundrun.cli.datasets import LOADERS, load_benchmark
 from groundrun.cli.gates import Gate, GateResult, check_gate, choose_ks, find_status, score_options
-from groundrun.cli.options import common_options, engine_options, limit_options, make_engine, pick_limits, print_json, relate, tell
+from groundrun.cli.options import EngineChoice, common_options, engine_options, limit_options, print_json, relate, tell
 from groundrun.cli.progress import Watch
 from groundrun.cli.report import leave_page, show_page
 from groundrun.errors import UsageError
@@ -57,12 +57,9 @@ def eval_verb(
     repeat: int,
     gates: tuple[Gate, ...],
     allow_unprotected: bool,
-    workers: int | None,
-    isolation: str | None,
-    require: str | None,
-    python: str | None,
+    limits: dict[str, float],
+    chosen: EngineChoice,
     as_json: bool,
-    **limits: float | int | None,
 ) -> int:
     """Judge recorded samples, or a model, on a benchmark.
 
@@ -88,7 +85,7 @@ def eval_verb(
     fewest = min(source.tasks.values()) if isinstance(source, SampleSet) else 1 if isinstance(source, Mutant) else n or 1
     wanted = choose_ks(ks, gates, fewest=fewest)
     try:
-        with make_engine(workers=workers, isolation=isolation, require=require, python=python) as engine, Watch(benchmark) as watch:
+        with chosen.make() as engine, Watch(benchmark) as watch:
             summary = evaluate(
                 dataset,
                 source,
@@ -96,7 +93,7 @@ def eval_verb(
                 folder,
                 n=n,
                 ks=wanted,
-                limits=pick_limits(**limits),
+                limits=limits,
                 seed=seed,
                 compat=compat or "",
                 repeat=repeat,

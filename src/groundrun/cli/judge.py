@@ -16,7 +16,7 @@ from groundrun.benchmarks.store import RunConfig, read_verdicts
 from groundrun.cli.completion import complete_runs
 from groundrun.cli.datasets import VERSIONED, load_benchmark
 from groundrun.cli.gates import Gate, check_gate, choose_ks, find_status, score_options
-from groundrun.cli.options import common_options, engine_options, limit_options, make_engine, pick_limits, print_json, relate, tell
+from groundrun.cli.options import EngineChoice, common_options, engine_options, limit_options, print_json, relate, tell
 from groundrun.cli.progress import Watch
 from groundrun.cli.report import leave_page, show_page
 from groundrun.errors import UsageError
@@ -47,12 +47,9 @@ def judge_verb(
     ks: tuple[int, ...],
     gates: tuple[Gate, ...],
     allow_unprotected: bool,
-    workers: int | None,
-    isolation: str | None,
-    require: str | None,
-    python: str | None,
+    limits: dict[str, float],
+    chosen: EngineChoice,
     as_json: bool,
-    **limits: float | int | None,
 ) -> int:
     """Judge the completions of a run again.
 
@@ -71,7 +68,7 @@ def judge_verb(
     before = read_answers(read_verdicts(run))
     fewest = min(Counter(completion.task_id for completion in source).values())
     try:
-        engine = make_engine(workers=workers, isolation=isolation, require=require, python=python, limits=source.config.limits)
+        engine = chosen.make(limits=source.config.limits)
         with engine, Watch("judge") as watch:
             summary = evaluate(
                 dataset,
@@ -115,10 +112,9 @@ def load_again(source: EarlierRun, data: Path | None, *, compat: str = "") -> Da
     return dataset
 
 
-def merge_limits(stored: RunConfig, given: dict[str, float | int | None]) -> dict[str, float]:
+def merge_limits(stored: RunConfig, given: dict[str, float]) -> dict[str, float]:
     """The limits that were given to the run, with those that are given now in their place."""
-    before = {name: getattr(stored.limits, name) for name in stored.limits_given}
-    return before | pick_limits(**given)
+    return {name: getattr(stored.limits, name) for name in stored.limits_given} | given
 
 
 def _lines(changes: Changes, *, shown: int) -> Iterator[str]:

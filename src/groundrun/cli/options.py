@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 import msgspec
 
-from groundrun.benchmarks.limits import replace_limits
 from groundrun.records import Limits, Rung
 from groundrun.reports.phrases import make_printable
 
@@ -64,8 +64,33 @@ def common_options(function: Function) -> Function:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON to the standard output, and nothing else.")(function)
 
 
+class EngineChoice(msgspec.Struct, frozen=True, kw_only=True):
+    """What the options say about the engine, None where the default holds."""
+
+    workers: int | None
+    isolation: str | None
+    require: str | None
+    python: str | None
+
+    def make(self, *, workers: int | None = None, limits: Limits = Limits()) -> Engine:
+        """The engine. workers: where the options name no number. It is imported here, so that verbs without an engine answer at once."""
+        from groundrun.engine import Engine
+
+        return Engine(workers=self.workers or workers, isolation=self.isolation, require=self.require, python=self.python, limits=limits)
+
+
 def engine_options(function: Function) -> Function:
-    """--workers, --isolation, --require and --python, as `make_engine` takes them."""
+    """--workers, --isolation, --require and --python, which the verb gets as `chosen: EngineChoice`."""
+
+    @functools.wraps(function)
+    def gathered(*, workers: int | None, isolation: str | None, require: str | None, python: str | None, **others: Any) -> Any:
+        chosen = EngineChoice(workers=workers, isolation=isolation, require=require, python=python)
+        return function(chosen=chosen, **others)
+
+    return _with_engine_options(cast("Function", gathered))
+
+
+def _with_engine_options(function: Function) -> Function:
     rungs = click.Choice([rung.value for rung in Rung])
     for option in (
         click.option("--python", metavar="PATH", help="Interpreter that programs run under; the present one by default."),
@@ -78,7 +103,17 @@ def engine_options(function: Function) -> Function:
 
 
 def limit_options(function: Function) -> Function:
-    """The limits of one run, None where the default holds; `read_limits` makes the record, `pick_limits` leaves the rest out."""
+    """The limits of one run, which the verb gets as `limits: dict[str, float]`: those that were given, by the names in `Limits`."""
+
+    @functools.wraps(function)
+    def gathered(**given: Any) -> Any:
+        limits = {name: value for name in Limits.__struct_fields__ if (value := given.pop(name)) is not None}
+        return function(limits=limits, **given)
+
+    return _with_limit_options(cast("Function", gathered))
+
+
+def _with_limit_options(function: Function) -> Function:
     for option in (
         click.option("--processes", type=click.IntRange(1, _MOST_PROCESSES), help="Processes and threads together."),
         click.option(
@@ -93,30 +128,6 @@ def limit_options(function: Function) -> Function:
     ):
         function = option(function)
     return function
-
-
-def read_limits(**given: float | int | None) -> Limits:
-    """The default limits with those that were given. Raises UsageError when they can't be limits."""
-    return replace_limits(Limits(), pick_limits(**given))
-
-
-def pick_limits(**given: float | int | None) -> dict[str, float]:
-    """The limits that were given, by name."""
-    return {name: value for name, value in given.items() if value is not None}
-
-
-def make_engine(
-    *,
-    workers: int | None = None,
-    isolation: str | None = None,
-    require: str | None = None,
-    python: str | None = None,
-    limits: Limits = Limits(),
-) -> Engine:
-    """An engine of what the options say. It is imported here, so that verbs without an engine answer at once."""
-    from groundrun.engine import Engine
-
-    return Engine(workers=workers, isolation=isolation, require=require, python=python, limits=limits)
 
 
 def find_width() -> int:

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from groundrun.benchmarks.humaneval import HUMANEVAL
 from groundrun.benchmarks.reproduction import Row, reproduce_evalplus, reproduce_humaneval
-from groundrun.cli.options import common_options, engine_options, make_engine, print_json, tell
+from groundrun.cli.options import EngineChoice, common_options, engine_options, print_json, tell
 from groundrun.cli.progress import Watch
 from groundrun.engine import Engine
 from groundrun.errors import DatasetMissing, UsageError
@@ -34,10 +34,7 @@ def reproduce_verb(
     dataset: Path | None,
     compat: str | None,
     out: Path | None,
-    workers: int | None,
-    isolation: str | None,
-    require: str | None,
-    python: str | None,
+    chosen: EngineChoice,
     as_json: bool,
 ) -> int:
     """Recompute published numbers from recorded model outputs.
@@ -53,7 +50,7 @@ def reproduce_verb(
     for place in (data, dataset):
         if place is not None and not place.exists():
             raise UsageError(f"{place} does not exist: name a file or a folder that is there")
-    with make_engine(workers=workers, isolation=isolation, require=require, python=python) as engine, Watch("reproduce") as watch:
+    with chosen.make() as engine, Watch("reproduce") as watch:
         try:
             rows = _reproduce([system] if system else list(SYSTEMS), engine, data, dataset, out, watch, compat=compat or "")
         except DatasetMissing:

@@ -7,19 +7,19 @@ from pathlib import Path
 
 import click
 
+from groundrun.benchmarks.limits import replace_limits
 from groundrun.cli.options import (
+    EngineChoice,
     common_options,
     engine_options,
     find_width,
     limit_options,
-    make_engine,
     print_json,
-    read_limits,
     tell,
 )
 from groundrun.engine import Job
 from groundrun.errors import BadInput, UsageError
-from groundrun.records import Execution, Outcome, Program
+from groundrun.records import Execution, Limits, Outcome, Program
 from groundrun.reports.phrases import make_printable, name_guards, wrap_line
 
 
@@ -38,16 +38,8 @@ def run_verb(
     stdin_path: str | None,
     files: tuple[str, ...],
     collect: tuple[str, ...],
-    cpu_s: float | None,
-    wall_s: float | None,
-    memory_bytes: int | None,
-    disk_bytes: int | None,
-    output_bytes: int | None,
-    processes: int | None,
-    workers: int | None,
-    isolation: str | None,
-    require: str | None,
-    python: str | None,
+    limits: dict[str, float],
+    chosen: EngineChoice,
     as_json: bool,
 ) -> int:
     """Run one Python program in a jail and print what it printed.
@@ -69,10 +61,7 @@ def run_verb(
         argv=arguments,
         collect=tuple(targets),
     )
-    limits = read_limits(
-        cpu_s=cpu_s, wall_s=wall_s, memory_bytes=memory_bytes, disk_bytes=disk_bytes, output_bytes=output_bytes, processes=processes
-    )
-    with make_engine(workers=workers or 1, isolation=isolation, require=require, python=python, limits=limits) as engine:
+    with chosen.make(workers=1, limits=replace_limits(Limits(), limits)) as engine:
         execution = engine.run(job)
     for name, data in execution.files.items():
         targets[name].write_bytes(data)
