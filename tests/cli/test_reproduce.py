@@ -1,4 +1,4 @@
-"""`groundrun reproduce --compat`: it reaches the system that has it, in run folders of its own."""
+"""`groundrun reproduce --compat` and `--no-references`: they reach the system; a mode has run folders of its own."""
 
 from __future__ import annotations
 
@@ -13,17 +13,22 @@ pytestmark = pytest.mark.unit
 
 
 @pytest.mark.parametrize(
-    ("arguments", "compat", "place"), [([], "", "evalplus"), (["--compat", "evalplus"], "evalplus", "evalplus-evalplus")]
+    ("arguments", "compat", "references", "place"),
+    [
+        ([], "", True, "evalplus"),
+        (["--compat", "evalplus"], "evalplus", True, "evalplus-evalplus"),
+        (["--no-references"], "", False, "evalplus"),
+    ],
 )
 def test_the_mode_reaches_the_system(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], compat: str, place: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], compat: str, references: bool, place: str
 ) -> None:
-    asked: list[tuple[object, object]] = []
+    asked: list[tuple[object, object, object]] = []
 
-    def reproduce(*_: object, folder: Path, compat: str, **__: object) -> tuple[Row, ...]:
-        asked.append((compat, folder))
+    def reproduce(*_: object, folder: Path, compat: str, references: bool, **__: object) -> tuple[Row, ...]:
+        asked.append((compat, references, folder))
         return (Row(system="evalplus", row="r", published=1.0, measured=1.0, tolerance=0.0, ok=True),)
 
     monkeypatch.setattr("groundrun.cli.reproduce.reproduce_evalplus", reproduce)
     assert carry_out(["reproduce", "evalplus", "--out", str(tmp_path), "--isolation", "none", *arguments]) == 0
-    assert asked == [(compat, tmp_path / place)]
+    assert asked == [(compat, references, tmp_path / place)]

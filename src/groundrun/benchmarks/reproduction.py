@@ -119,19 +119,25 @@ class _Bench:
 
 
 def reproduce_humaneval(
-    engine: Engine, *, data: Path | None = None, dataset: Path | None = None, folder: Path | None = None, progress: Progress | None = None
+    engine: Engine,
+    *,
+    data: Path | None = None,
+    dataset: Path | None = None,
+    folder: Path | None = None,
+    references: bool = True,
+    progress: Progress | None = None,
 ) -> tuple[Row, ...]:
     """HumanEval: the rows of one recorded model, or of all that lie under `data` (None: `GROUNDRUN_DATA`).
 
     data: a results file, a folder that holds one, or a folder with `MODEL/evalplus/humaneval/` in it. dataset: where HumanEval is, when
-    it is not found from `data` or `GROUNDRUN_DATA`. folder: keep the run folders here; None for a temporary place.
-    Raises `DatasetMissing`, `BadInput`, and what `evaluate` raises.
+    it is not found from `data` or `GROUNDRUN_DATA`. folder: keep the run folders here; None for a temporary place. references: with a row
+    for the canonical solutions. Raises `DatasetMissing`, `BadInput`, and what `evaluate` raises.
     """
     problems = _find_dataset(load_humaneval, data, dataset)
     recordings = [read_recording(path) for path in find_recordings(data or Path(problems.path).parent.parent, Suite.HUMANEVAL)]
     with tempfile.TemporaryDirectory(prefix="groundrun-") as temporary:
         bench = _Bench("humaneval", engine, folder or Path(temporary), progress)
-        rows = [bench.check_references(problems, "canonical solutions passed, protected", "references")]
+        rows = [bench.check_references(problems, "canonical solutions passed, protected", "references")] if references else []
         for recording in recordings:
             _refuse_unknown(recording, problems)
             programs = recording.programs()
@@ -160,6 +166,7 @@ def reproduce_evalplus(
     dataset: Path | None = None,
     folder: Path | None = None,
     compat: str = "",
+    references: bool = True,
     progress: Progress | None = None,
 ) -> tuple[Row, ...]:
     """HumanEval+ and MBPP+: references of every version that is found, then the recorded models in the version that they name.
@@ -173,7 +180,7 @@ def reproduce_evalplus(
             benchmark = RELEASES[0].benchmark
             raise DatasetMissing(benchmark.name, benchmark.address, tuple(map(str, filter(None, (dataset, data)))))
         rows = []
-        for problems in found.values():
+        for problems in found.values() if references else ():
             name = f"{problems.benchmark.name} {problems.benchmark.version}"
             rows.append(bench.check_references(problems, f"references of {name} passed, protected", f"references {name}", compat=compat))
         place = data or next(Path(problems.path) for problems in found.values()).parent.parent

@@ -25,6 +25,7 @@ WIDTH = 160  # a table for people and for logs: cut cells would hide the numbers
 @click.option("--data", type=click.Path(path_type=Path), help="Recorded results, or a folder that holds them; else GROUNDRUN_DATA.")
 @click.option("--dataset", type=click.Path(path_type=Path), help="The benchmark's own file, when it is not found from --data.")
 @click.option("--compat", type=click.Choice([EVALPLUS]), help="Limits on the wall's clock, as EvalPlus has them; of evalplus alone.")
+@click.option("--references/--no-references", default=True, help="Whether the reference solutions of every version are run as well.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Keep the run folders here.")
 @engine_options
 @common_options
@@ -33,6 +34,7 @@ def reproduce_verb(
     data: Path | None,
     dataset: Path | None,
     compat: str | None,
+    references: bool,
     out: Path | None,
     chosen: EngineChoice,
     as_json: bool,
@@ -52,7 +54,9 @@ def reproduce_verb(
             raise UsageError(f"{place} does not exist: name a file or a folder that is there")
     with chosen.make() as engine, Watch("reproduce") as watch:
         try:
-            rows = _reproduce([system] if system else list(SYSTEMS), engine, data, dataset, out, watch, compat=compat or "")
+            rows = _reproduce(
+                [system] if system else list(SYSTEMS), engine, data, dataset, out, watch, compat=compat or "", references=references
+            )
         except DatasetMissing:
             if data is None or dataset is not None:
                 raise
@@ -65,7 +69,15 @@ def reproduce_verb(
 
 
 def _reproduce(
-    systems: list[str], engine: Engine, data: Path | None, dataset: Path | None, out: Path | None, watch: Watch, *, compat: str
+    systems: list[str],
+    engine: Engine,
+    data: Path | None,
+    dataset: Path | None,
+    out: Path | None,
+    watch: Watch,
+    *,
+    compat: str,
+    references: bool,
 ) -> list[Row]:
     """The rows of every system whose data are at hand. Raises DatasetMissing when none's are."""
     rows: list[Row] = []
@@ -74,9 +86,12 @@ def _reproduce(
         try:
             if name == EVALPLUS:
                 folder = out and out / "-".join(filter(None, (name, compat)))
-                rows += reproduce_evalplus(engine, data=data, dataset=dataset, folder=folder, compat=compat, progress=watch)
+                rows += reproduce_evalplus(
+                    engine, data=data, dataset=dataset, folder=folder, compat=compat, references=references, progress=watch
+                )
             else:
-                rows += reproduce_humaneval(engine, data=data, dataset=dataset, folder=out and out / name, progress=watch)
+                folder = out and out / name
+                rows += reproduce_humaneval(engine, data=data, dataset=dataset, folder=folder, references=references, progress=watch)
         except DatasetMissing as error:
             missing.append(error)
     if len(missing) == len(systems):
