@@ -46,6 +46,10 @@ class FragileLane:
 
     def abandon(self) -> None: ...
 
+    def renew(self, limits: Limits) -> None: ...
+
+    def interrupt(self, pid: int) -> None: ...
+
 
 def submit(pool: Pool, source: str) -> Run:
     run = Run((Job(program=Program(source)),))

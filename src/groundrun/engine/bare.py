@@ -21,9 +21,10 @@ from pathlib import Path
 from groundrun.engine.classification import EndedBy, KernelFacts
 from groundrun.engine.exchange import Exchange
 from groundrun.engine.job import Job
+from groundrun.engine.lane import Usage
 from groundrun.engine.policy import guest_roots, program_environment
 from groundrun.engine.remains import FOLDER_PREFIX, sweep_folders
-from groundrun.errors import WorkerDied
+from groundrun.errors import UsageError, WorkerDied
 from groundrun.records import CpuSource, Isolation, Limits, MemoryGuard, Rung
 
 _BASELINE_BYTES = 64 << 20  # address space of a bare interpreter, on top of which Limits.memory_bytes counts
@@ -121,6 +122,13 @@ class BareLane:
             wall_s=time.monotonic() - self._started,
             cpu_source=CpuSource.WAIT4,
         )
+
+    def renew(self, limits: Limits) -> Usage | None:
+        """Not here."""
+        raise UsageError("rung 'none' can't renew limits: sessions need isolation 'namespaces' or 'landlock'")
+
+    def interrupt(self, pid: int) -> None:
+        """Not here."""
 
     def cancel(self, grace_s: float = 0.0) -> None:
         """End the present run."""

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import msgspec
+
 from groundrun.engine.classification import KernelFacts, classify
 from groundrun.engine.exchange import Exchange, read_output
 from groundrun.engine.job import Job
 from groundrun.records import Cost, Execution, Isolation, Limits
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run has used so far, by the kernel's account."""
+
+    cpu_s: float
+    wall_s: float
+    memory_peak_bytes: int | None
 
 
 class Lane(Protocol):
@@ -22,6 +32,12 @@ class Lane(Protocol):
 
     def finish(self) -> KernelFacts:
         """Wait for the run to end and for everything in its slot to be dead."""
+
+    def renew(self, limits: Limits) -> Usage | None:
+        """Let the time limits of the present run count from now; what it used so far, None when it is over. Raises UsageError at `none`."""
+
+    def interrupt(self, pid: int) -> None:
+        """SIGINT to a process of the present run, by its pid as it sees itself; no effect at `none`."""
 
     def cancel(self, grace_s: float = 0.0) -> None:
         """End the present run unless it ends by itself within the grace; from any thread; no effect when nothing runs."""

@@ -29,6 +29,7 @@ from groundrun.engine.classification import EndedBy, KernelFacts
 from groundrun.engine.exchange import Exchange, make_sealed
 from groundrun.engine.interpreter import Interpreter
 from groundrun.engine.job import Job
+from groundrun.engine.lane import Usage
 from groundrun.engine.policy import SLOT, choose_rules, choose_view, encode_ruleset, guest_roots, program_environment
 from groundrun.engine.remains import FOLDER_PREFIX, sweep_folders
 from groundrun.errors import ProtocolError, RungUnavailable, RuntimeUnreachable, WorkerDied
@@ -38,8 +39,8 @@ NATIVE = Path(__file__).resolve().parent / "native" / "bin"
 VERSION = 1
 _REQUEST = struct.Struct("=II10Q6I96s")
 _REPLY = struct.Struct("=IIQiiIIQQQQQQ160s")
-_RUN, _CANCEL = 1, 2
-_READY, _DONE, _FAILED = 1, 2, 3
+_RUN, _CANCEL, _RENEW, _INTERRUPT = 1, 2, 3, 4
+_READY, _DONE, _FAILED, _RENEWED = 1, 2, 3, 4
 _HAS_CHANNEL, _HAS_COLLECT, _MAY_FORK = 1, 2, 4
 _STACK_BYTES = 8 << 20
 _DESCRIPTORS = 256
@@ -81,6 +82,7 @@ class WardenLane:
         self._setup = setup
         self._ids = itertools.count(1)
         self._current = 0
+        self._ended: _Reply | None = None
         self._sending = threading.Lock()
         number = next(_serial)
         self._uid = _uids.take() if setup.private_uid else None
@@ -161,9 +163,24 @@ class WardenLane:
             except OSError as error:
                 raise WorkerDied("warden", self._last_words(str(error))) from error
 
+    def renew(self, limits: Limits) -> Usage | None:
+        """Let time limits count from now; what the run used so far, or None when it is over: then comes `finish`."""
+        if self._ended is not None or not self._current:
+            return None
+        self._ask(_RENEW, cpu_s=limits.cpu_s, wall_s=limits.wall_s)
+        reply = self._receive(None)
+        if reply.kind != _RENEWED:
+            self._ended = reply
+            return None
+        return Usage(cpu_s=reply.cpu_ns / 1e9, wall_s=reply.wall_ns / 1e9, memory_peak_bytes=reply.memory_peak or None)
+
+    def interrupt(self, pid: int) -> None:
+        """SIGINT to a process of the present run, named by its pid as it sees itself."""
+        self._ask(_INTERRUPT, target=pid)
+
     def finish(self) -> KernelFacts:
         """Wait for the warden's answer."""
-        reply = self._receive(None)
+        reply, self._ended = self._ended or self._receive(None), None
         if reply.kind == _FAILED:
             raise WorkerDied("warden", _tell(reply))
         if reply.kind != _DONE or reply.id != self._current:
@@ -184,10 +201,7 @@ class WardenLane:
 
     def cancel(self, grace_s: float = 0.0) -> None:
         """End the present run unless it ends by itself within the grace."""
-        with self._sending, contextlib.suppress(OSError):
-            if self._current:
-                words = (VERSION, _CANCEL, self._current, 0, 0, int(grace_s * 1e9), *[0] * 12, b"")
-                self._socket.send(_REQUEST.pack(*words))
+        self._ask(_CANCEL, grace_s=grace_s)
 
     def close(self) -> None:
         """Hang up: the warden ends everything it started and itself."""
@@ -225,6 +239,13 @@ class WardenLane:
                         continue
                     shutil.rmtree(place, ignore_errors=True)
                 break
+
+    def _ask(self, kind: int, *, cpu_s: float = 0.0, wall_s: float = 0.0, grace_s: float = 0.0, target: int = 0) -> None:
+        """Say something about the present run; nothing when there is none."""
+        times = (int(min(each, _FOREVER_S) * 1e9) for each in (cpu_s, wall_s, grace_s))
+        with self._sending, contextlib.suppress(OSError):
+            if self._current:
+                self._socket.send(_REQUEST.pack(VERSION, kind, self._current, *times, *[0] * 11, target, b""))
 
     @property
     def _default_processes(self) -> int:

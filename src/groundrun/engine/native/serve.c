@@ -43,7 +43,7 @@ static long cores = 1;
 /* What is known of the run in progress. */
 struct run {
     struct request request;
-    uint64_t started, memory_before, cpu_before, cpu_at_end, cpu_of_zygote, deadline, ended;
+    uint64_t started, memory_before, cpu_before, cpu_at_end, cpu_of_zygote, cpu_limit, next_look, deadline, ended;
     uint32_t ended_by;
     pid_t child;
     int over, wait_status;
@@ -171,6 +171,35 @@ static void take_notice(struct run *run) {
     }
 }
 
+static uint64_t peak_memory(const struct run *run) {
+    char text[64];
+    if (guards->memory_peak < 0 || read_fd(guards->memory_peak, text, sizeof text) <= 0) return 0;
+    uint64_t peak = strtoull(text, NULL, 10);
+    return peak > run->memory_before ? peak - run->memory_before : 1;
+}
+
+/* Limits count from `now`, on top of the processor time that was used before. */
+static void set_limits(struct run *run, const struct request *request, uint64_t now, uint64_t used) {
+    run->cpu_limit = used + request->cpu_ns;
+    run->next_look = now + request->cpu_ns / (uint64_t)cores;
+    run->deadline = now + request->wall_ns;
+}
+
+static void renew(struct run *run, const struct request *request) {
+    uint64_t now = now_ns(), used = slot_cpu(run);
+    struct reply reply = {.version = VERSION, .kind = REPLY_RENEWED, .id = run->request.id, .cpu_ns = used, .wall_ns = now - run->started};
+    reply.memory_peak = peak_memory(run);
+    set_limits(run, request, now, used);
+    if (send_message(policy->control, &reply, sizeof reply, NULL, 0)) end_everything();
+}
+
+/* At rung landlock nothing leaves the group that the program leads; elsewhere pids are those of the slot. */
+static void interrupt(const struct run *run, pid_t target) {
+    if (target <= 1) return;
+    if (policy->namespaces) slot_interrupt(&slot, target);
+    else if (run->child > 0 && getpgid(target) == run->child) kill(target, SIGINT);
+}
+
 static void take_request_while_running(struct run *run) {
     struct request request;
     int fds[MAX_FDS], count = receive_message(policy->control, &request, sizeof request, fds);
@@ -179,7 +208,10 @@ static void take_request_while_running(struct run *run) {
         end_everything();
     }
     close_all(fds, count);
-    if (request.kind == REQUEST_CANCEL && request.id == run->request.id) {
+    if (request.id != run->request.id || run->ended_by != BY_ITSELF) return; /* a run that is being ended answers by its end */
+    if (request.kind == REQUEST_RENEW) renew(run, &request);
+    else if (request.kind == REQUEST_INTERRUPT) interrupt(run, (pid_t)request.target);
+    else if (request.kind == REQUEST_CANCEL) {
         uint64_t deadline = now_ns() + request.grace_ns;
         if (deadline < run->deadline) {
             run->deadline = deadline;
@@ -211,7 +243,6 @@ static int timeout_ms(uint64_t until) {
 }
 
 static void watch(struct run *run) {
-    uint64_t next_cpu = run->started + run->request.cpu_ns / (uint64_t)cores;
     uint64_t next_disk = run->started + DISK_PERIOD, heard_by = run->started + NOTHING_HEARD;
     while (!run->over) {
         uint64_t now = now_ns(), until = run->deadline;
@@ -222,15 +253,15 @@ static void watch(struct run *run) {
                 heard_by = now + NOTHING_HEARD;
                 continue;
             }
-            if (now >= next_cpu) {
+            if (now >= run->next_look) {
                 uint64_t used = slot_cpu(run);
-                if (used >= run->request.cpu_ns + (guards->zygote_in_cpu ? MILLISECOND : 0)) { /* the zygote's own fork is in it */
+                if (used >= run->cpu_limit + (guards->zygote_in_cpu ? MILLISECOND : 0)) { /* the zygote's own fork is in it */
                     kill_run(run, BY_CPU);
                     heard_by = now + NOTHING_HEARD;
                     continue;
                 }
-                uint64_t step = used < run->request.cpu_ns ? (run->request.cpu_ns - used) / (uint64_t)cores : 0;
-                next_cpu = now + (step < FINEST_LOOK ? FINEST_LOOK : step);
+                uint64_t step = used < run->cpu_limit ? (run->cpu_limit - used) / (uint64_t)cores : 0;
+                run->next_look = now + (step < FINEST_LOOK ? FINEST_LOOK : step);
             }
             if (!policy->namespaces && now >= next_disk) {
                 if (measure_folder(folder, run->request.disk) > run->request.disk) {
@@ -240,7 +271,7 @@ static void watch(struct run *run) {
                 }
                 next_disk = now_ns() + DISK_PERIOD;
             }
-            if (next_cpu < until) until = next_cpu;
+            if (run->next_look < until) until = run->next_look;
             if (!policy->namespaces && next_disk < until) until = next_disk;
         }
         if (now > heard_by && run->ended_by != BY_ITSELF) {
@@ -291,7 +322,6 @@ static void ready_slot(const struct request *request) {
 
 static void answer(struct run *run, uint64_t reaped_cpu) {
     struct reply reply = {.version = VERSION, .kind = REPLY_DONE, .id = run->request.id, .wait_status = run->wait_status};
-    char text[64];
     reply.ended_by = run->ended_by;
     reply.wall_ns = run->ended - run->started;
     reply.cpu_ns = run->cpu_at_end + reaped_cpu;
@@ -301,10 +331,7 @@ static void answer(struct run *run, uint64_t reaped_cpu) {
         if (used > reply.cpu_ns) reply.cpu_ns = used;
         reply.measured_by_cgroup = 1;
     }
-    if (guards->memory_peak >= 0 && read_fd(guards->memory_peak, text, sizeof text) > 0) {
-        uint64_t peak = strtoull(text, NULL, 10);
-        reply.memory_peak = peak > run->memory_before ? peak - run->memory_before : 1;
-    }
+    reply.memory_peak = peak_memory(run);
     uint64_t oom = count_in(guards->memory_events, "oom_kill"), refusals = count_in(guards->pids_events, "max");
     reply.oom_kills = oom - oom_before;
     reply.process_refusals = refusals - refusals_before;
@@ -340,7 +367,7 @@ static void carry_out(struct run *run, int *fds, int count) {
     if (guards->memory_peak >= 0) write_fd(guards->memory_peak, "0");
     run->cpu_before = cpu_used(guards);
     run->started = now_ns();
-    run->deadline = run->started + request->wall_ns;
+    set_limits(run, request, run->started, 0);
     run->request.grace_ns = 0;
     passed[0] = policy->namespaces ? slot.pidfd : zygote_socket; /* a place holder keeps the positions the same on both rungs */
     for (int i = 0; i < 5 + !!(request->flags & HAS_CHANNEL); i++) passed[passed_count++] = fds[i];

@@ -28,7 +28,7 @@
 #define SYS_OPENAT2 437
 
 struct command { uint32_t what; int32_t error; uint64_t disk, inodes; };
-enum { COMMAND_RESIZE = 1, COMMAND_COLLECT = 2 };
+enum { COMMAND_RESIZE = 1, COMMAND_COLLECT = 2, COMMAND_INTERRUPT = 3 };
 struct how { uint64_t flags, mode, resolve; };
 
 /* Copy the files named in `in`, one a line, below `folder`: no links, no devices, nothing outside. */
@@ -113,6 +113,7 @@ static void run_init(int control, uint64_t disk, uint64_t inodes) {
             kill(-1, SIGKILL);
             collect_files(folder, fds[0], fds[1], command.disk);
         }
+        if (command.what == COMMAND_INTERRUPT && kill((pid_t)command.disk, SIGINT)) command.error = errno;
         close_all(fds, count);
         send_message(control, &command, sizeof command, NULL, 0);
     }
@@ -164,6 +165,10 @@ int slot_resize(struct slot *slot, uint64_t disk, uint64_t inodes) {
 int slot_collect(struct slot *slot, int in, int out, uint64_t budget) {
     int fds[2] = {in, out};
     return ask(slot, (struct command){COMMAND_COLLECT, 0, budget, 0}, fds, 2);
+}
+
+int slot_interrupt(struct slot *slot, pid_t target) {
+    return ask(slot, (struct command){COMMAND_INTERRUPT, 0, (uint64_t)target, 0}, NULL, 0);
 }
 
 void kill_slot(const struct slot *slot) {

@@ -59,6 +59,7 @@ int make_slot(struct slot *slot, uint64_t disk, uint64_t inodes);    /* 0 or -1 
 int slot_is_alive(const struct slot *slot);
 int slot_resize(struct slot *slot, uint64_t disk, uint64_t inodes);
 int slot_collect(struct slot *slot, int in, int out, uint64_t budget);
+int slot_interrupt(struct slot *slot, pid_t target);                 /* SIGINT to a process of the slot, by its pid there */
 void kill_slot(const struct slot *slot);                             /* everything in it is dying; end_slot must follow */
 uint64_t end_slot(struct slot *slot);                                /* kill everything in it; CPU ns of what its init reaped */
 void collect_files(int folder, int in, int out, uint64_t budget);

@@ -2,6 +2,10 @@
  *
  *   host    -> warden   struct request  + job, stdin, stdout, stderr, report [, channel] [, collect_in, collect_out]
  *   warden  -> host     struct reply
+ *
+ * While a run lasts the host may cancel it, renew its limits (they then count from now; answered by what it used so far), and
+ * interrupt one of its processes (`target` is its pid as it sees itself).
+ *
  *   warden  -> zygote   struct order    + slot, job, stdin, stdout, stderr, report [, channel]
  *   zygote  -> warden   struct notice
  *
@@ -18,8 +22,8 @@
 #define TEXT 160
 #define MAX_FDS 8
 
-enum request_kind { REQUEST_RUN = 1, REQUEST_CANCEL = 2 };
-enum reply_kind { REPLY_READY = 1, REPLY_DONE = 2, REPLY_FAILED = 3 };
+enum request_kind { REQUEST_RUN = 1, REQUEST_CANCEL = 2, REQUEST_RENEW = 3, REQUEST_INTERRUPT = 4 };
+enum reply_kind { REPLY_READY = 1, REPLY_DONE = 2, REPLY_FAILED = 3, REPLY_RENEWED = 4 };
 enum notice_kind { NOTICE_READY = 1, NOTICE_STARTED = 2, NOTICE_ENDED = 3, NOTICE_FAILED = 4 };
 enum ended_by { BY_ITSELF = 0, BY_CPU = 1, BY_WALL = 2, BY_CANCEL = 3, BY_DISK = 4 };
 enum flags { HAS_CHANNEL = 1, HAS_COLLECT = 2, MAY_FORK = 4, TELL_START = 8 };
@@ -29,7 +33,7 @@ struct request {
     uint64_t id;
     uint64_t cpu_ns, wall_ns, grace_ns;
     uint64_t memory, address_space, file_size, disk, inodes, stack;
-    uint32_t processes, user_processes, flags, descriptors, cpu_s, pad; /* user_processes: RLIMIT_NPROC, 0 for none */
+    uint32_t processes, user_processes, flags, descriptors, cpu_s, target; /* user_processes: RLIMIT_NPROC, 0 for none; target: INTERRUPT */
     char guest[GUEST_NAME];
 };
 
