@@ -1,6 +1,6 @@
 """Standing cgroups: which this host delegates, of either version, and what a warden is told about them.
 
-One per worker and lane, made by the warden, joined by every program, removed by the warden at its end. Version 2 counts
+One set per worker and lane, made by the warden, joined by every program, removed by the warden at its end. Version 2 counts
 processor time in any folder that can be made; memory and process limits come from whichever version has the controller
 where folders can be made. Nothing of the user's own process is moved.
 """
@@ -16,6 +16,7 @@ import msgspec
 from groundrun.records import CpuSource, MemoryGuard
 
 _PREFIX = "groundrun-"
+_TURNS = (0, 1)
 
 
 class Delegation(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,8 +30,8 @@ class Delegation(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def joined(self) -> int:
-        """How many folders each program joins by itself; the zygote joins the rest for all."""
-        return 1 if self.memory else 0
+        """How many folders programs join, one of them each, in turn; the zygote joins the rest for all."""
+        return len(_TURNS) if self.memory else 0
 
     @property
     def cpu_source(self) -> CpuSource:
@@ -85,21 +86,31 @@ def find_cpu_quota() -> float:
 
 
 def name_cgroups(delegation: Delegation, number: int) -> list[str]:
-    """The folders of lane `number`'s standing cgroup; the one that programs join themselves, for its memory, comes first."""
-    folders = list(dict.fromkeys(folder for folder in (delegation.memory, delegation.cpu, delegation.pids) if folder))
-    return [f"{folder}/{_name(number)}" for folder in folders]
+    """The folders of lane `number`'s standing cgroups; the two that programs join in turn, for their memory, come first."""
+    joined = [f"{delegation.memory}/{_name(number, turn)}" for turn in _TURNS] if delegation.memory else []
+    others = dict.fromkeys(folder for folder in (delegation.cpu, delegation.pids) if folder and folder != delegation.memory)
+    return joined + [f"{folder}/{_name(number)}" for folder in others]
 
 
 def describe_to_warden(delegation: Delegation, number: int) -> list[str]:
-    """The warden's arguments for the standing cgroup of lane `number`."""
-    name = _name(number)
+    """The warden's arguments for the standing cgroups of lane `number`."""
     words = []
-    for folder in name_cgroups(delegation, number):
-        words += ["--cgroup" if folder == f"{delegation.memory}/{name}" else "--zygote-cgroup", folder]
+    for place, folder in enumerate(name_cgroups(delegation, number)):
+        words += ["--cgroup" if delegation.memory and place < len(_TURNS) else "--zygote-cgroup", folder]
+    for turn in _TURNS:
+        words += ["--group", str(turn), *_describe_group(delegation, number, turn)]
+    return words
+
+
+def _describe_group(delegation: Delegation, number: int, turn: int) -> list[str]:
+    def place(folder: str) -> str:
+        return f"{folder}/{_name(number, turn if folder == delegation.memory else None)}"
+
+    words = []
     if delegation.cpu:
-        words += ["--cpu-file", f"{delegation.cpu}/{name}/{delegation.cpu_file}"]
+        words += ["--cpu-file", f"{place(delegation.cpu)}/{delegation.cpu_file}"]
     if delegation.memory:
-        at = f"{delegation.memory}/{name}"
+        at = place(delegation.memory)
         two = delegation.memory_guard is MemoryGuard.CGROUP2
         words += ["--memory-limit", f"{at}/{'memory.max' if two else 'memory.limit_in_bytes'}"]
         words += ["--memory-peak", f"{at}/{'memory.peak' if two else 'memory.max_usage_in_bytes'}"]
@@ -110,13 +121,13 @@ def describe_to_warden(delegation: Delegation, number: int) -> list[str]:
         else:
             words += ["--set", f"{at}/memory.swappiness", "0"]
     if delegation.pids:
-        at = f"{delegation.pids}/{name}"
+        at = place(delegation.pids)
         words += ["--pids-limit", f"{at}/pids.max", "--pids-events", f"{at}/pids.events", "--pids-current", f"{at}/pids.current"]
     return words
 
 
-def _name(number: int) -> str:
-    return f"{_PREFIX}{os.getpid()}-{number}"
+def _name(number: int, turn: int | None = None) -> str:
+    return f"{_PREFIX}{os.getpid()}-{number}" + ("" if turn is None else f"-{turn}")
 
 
 def _own_cgroups() -> dict[str, str]:

@@ -1,8 +1,8 @@
 """The zygote: a warm interpreter that is forked once per run and never sees a job.
 
-It receives an order (limits, descriptors and the name of a guest module, all from the warden), forks, and waits for the child.
-The child enters its slot (see native/guest.c), and only then reads the job from its own descriptor: a zygote that read jobs
-would leave their bytes in the memory of every later child.
+It is told to prepare a child, forks, and waits for the next such word or for the end of a child. The child enters its slot (see native/guest.c),
+waits there for its order (limits, descriptors and the name of a guest module, from the warden over the child's own line), and then
+reads the job from its own descriptor: a zygote that read jobs would leave their bytes in the memory of every later child.
 
 Warm means: whatever each child would do again (first compile, first traceback, first import of the guests) was done once, and the
 garbage collector was told to leave it alone, so that a child touches few pages.
@@ -31,7 +31,7 @@ def main() -> NoReturn:
     sys.argv[:] = ["groundrun"]
     os.environ.pop("LD_BIND_NOW", None)  # for this process only: what it binds, no child binds again
     library = ctypes.CDLL(policy["library"])
-    library.gr_enter.restype = ctypes.c_void_p
+    library.gr_begin.restype = ctypes.c_void_p
     cgroups = (ctypes.c_int * 8)(*range(FIRST_CGROUP, FIRST_CGROUP + policy["cgroups"]))
     library.gr_open(CONTROL, policy["namespaces"], cgroups, policy["cgroups"], policy["self_pid"])
     sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry) != HERE]
@@ -116,21 +116,24 @@ def _serve(library: Any, guests: _Guests, work: str) -> NoReturn:
             os._exit(0 if got == 0 else 1)
         if got == 2:
             continue
-        module = guests.get(name.value.decode())
+        if name.value:
+            guests.get(name.value.decode())
         try:
             pid = os.fork()
         except OSError as error:
-            library.gr_fork_failed(error.errno)
+            library.gr_forked(0, error.errno)
             continue
         if pid == 0:
-            _become(library, guests, module, place)
-        library.gr_reap(pid)
+            _become(library, guests, name, place)
+        library.gr_forked(pid, 0)
 
 
-def _become(library: Any, guests: _Guests, module: Any, work: bytes) -> NoReturn:
-    """In the child: enter the slot, then read the job and run it."""
+def _become(library: Any, guests: _Guests, name: Any, work: bytes) -> NoReturn:
+    """In the child: enter the slot, wait for the order, then read the job and run it."""
     channel = ctypes.c_int(-1)
-    region = library.gr_enter(ctypes.byref(channel), work)
+    library.gr_settle(work)
+    region = library.gr_begin(ctypes.byref(channel), name)
+    module = guests.get(name.value.decode())
 
     def write(offset: int, data: bytes) -> None:
         ctypes.memmove(region + offset, data, len(data))

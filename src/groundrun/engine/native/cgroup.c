@@ -2,7 +2,7 @@
  *
  * Joining costs a program a tenth of a millisecond a folder. So a folder that doesn't bound memory is joined by the zygote instead, once,
  * and inherited; what the zygote uses is then taken off. Memory's is not: the zygote must not be what the kernel kills when a program
- * uses too much. Both versions; the host says which files exist. The warden outside the jail makes and removes the folders. */
+ * uses too much; of these there are two, which successive programs join in turn, before their time counts. Both versions; the host says which files exist. The warden outside the jail makes and removes the folders. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -26,11 +26,28 @@ static int open_one(const char *path, int flags) {
     return fd;
 }
 
+static void open_group(const struct standing_files *files, struct standing *group) {
+    group->cpu = open_one(files->cpu, O_RDONLY);
+    group->memory_limit = open_one(files->memory_limit, O_RDWR);
+    /* a peak that can't be reset (version 2 before Linux 6.12) is not the run's, so it is not known */
+    group->memory_peak = files->memory_peak ? open(files->memory_peak, O_RDWR | O_CLOEXEC) : -1;
+    if (group->memory_peak >= 0 && write_fd(group->memory_peak, "0")) {
+        close(group->memory_peak);
+        group->memory_peak = -1;
+    }
+    group->memory_current = open_one(files->memory_current, O_RDONLY);
+    group->memory_events = open_one(files->memory_events, O_RDONLY);
+    group->pids_limit = open_one(files->pids_limit, O_RDWR);
+    group->pids_events = open_one(files->pids_events, O_RDONLY);
+    group->pids_current = open_one(files->pids_current, O_RDONLY);
+}
+
 void open_guards(const struct policy *policy, struct guards *guards) {
     char path[4096];
     guards->procs_count = 0;
     guards->joined_count = policy->joined_count;
     for (int i = 0; i < policy->cgroup_count; i++) {
+        const struct standing_files *first = &policy->files[0];
         snprintf(path, sizeof path, "%s", policy->cgroups[i]);
         char *slash = strrchr(path, '/');
         if (!slash) fail("%s is not a path", path);
@@ -43,24 +60,12 @@ void open_guards(const struct policy *policy, struct guards *guards) {
         guards->procs[guards->procs_count++] = open_one(path, O_WRONLY);
         size_t length = strlen(policy->cgroups[i]);
         if (i < policy->joined_count) continue;
-        guards->zygote_in_cpu |= policy->cpu_file && !strncmp(policy->cpu_file, policy->cgroups[i], length);
-        guards->zygote_in_pids |= policy->pids_current && !strncmp(policy->pids_current, policy->cgroups[i], length);
+        guards->zygote_in_cpu |= first->cpu && !strncmp(first->cpu, policy->cgroups[i], length);
+        guards->zygote_in_pids |= first->pids_current && !strncmp(first->pids_current, policy->cgroups[i], length);
     }
     for (int i = 0; i < policy->setting_count; i++)
         if (write_file(policy->settings[i][0], policy->settings[i][1]) && errno != ENOENT) fail("writing %s", policy->settings[i][0]);
-    guards->cpu = open_one(policy->cpu_file, O_RDONLY);
-    guards->memory_limit = open_one(policy->memory_limit, O_RDWR);
-    /* a peak that can't be reset (version 2 before Linux 6.12) is not the run's, so it is not known */
-    guards->memory_peak = policy->memory_peak ? open(policy->memory_peak, O_RDWR | O_CLOEXEC) : -1;
-    if (guards->memory_peak >= 0 && write_fd(guards->memory_peak, "0")) {
-        close(guards->memory_peak);
-        guards->memory_peak = -1;
-    }
-    guards->memory_current = open_one(policy->memory_current, O_RDONLY);
-    guards->memory_events = open_one(policy->memory_events, O_RDONLY);
-    guards->pids_limit = open_one(policy->pids_limit, O_RDWR);
-    guards->pids_events = open_one(policy->pids_events, O_RDONLY);
-    guards->pids_current = open_one(policy->pids_current, O_RDONLY);
+    for (int i = 0; i < GROUPS; i++) open_group(&policy->files[i], &guards->groups[i]);
 }
 
 /* Remove the folders; waits up to two seconds for the dead to leave them. */
@@ -78,15 +83,15 @@ uint64_t count_in(int fd, const char *key) {
     return 0;
 }
 
-uint64_t cpu_used(const struct guards *guards) {
+uint64_t cpu_used(const struct standing *group) {
     char text[64];
-    if (guards->cpu < 0) return 0;
-    uint64_t microseconds = count_in(guards->cpu, "usage_usec"); /* cpu.stat of version 2 */
+    if (group->cpu < 0) return 0;
+    uint64_t microseconds = count_in(group->cpu, "usage_usec"); /* cpu.stat of version 2 */
     if (microseconds) return microseconds * 1000;
-    return read_fd(guards->cpu, text, sizeof text) > 0 ? strtoull(text, NULL, 10) : 0; /* cpuacct.usage of version 1 */
+    return read_fd(group->cpu, text, sizeof text) > 0 ? strtoull(text, NULL, 10) : 0; /* cpuacct.usage of version 1 */
 }
 
-int is_deserted(const struct guards *guards) {
+int is_deserted(const struct standing *group, int others) {
     char text[32];
-    return guards->pids_current >= 0 && read_fd(guards->pids_current, text, sizeof text) > 0 && atoi(text) == guards->zygote_in_pids;
+    return group->pids_current >= 0 && read_fd(group->pids_current, text, sizeof text) > 0 && atoi(text) == others;
 }

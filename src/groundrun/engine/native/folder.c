@@ -141,8 +141,8 @@ static pid_t parent_of(pid_t pid) {
     return (pid_t)strtol(at + 4, NULL, 10);
 }
 
-/* Kill every process that descends from this one, the zygote spared. Returns how many were found. */
-static int kill_descendants(pid_t spared) {
+/* Kill every process that descends from this one, the zygote and the next child spared. Returns how many were found. */
+static int kill_descendants(pid_t zygote, pid_t spare) {
     static pid_t pids[MAX_PROCESSES], parents[MAX_PROCESSES];
     int count = 0, found = 0;
     DIR *folder = opendir("/proc");
@@ -158,7 +158,7 @@ static int kill_descendants(pid_t spared) {
     for (int i = 0; i < count; i++) {
         pid_t at = pids[i];
         int steps = 0;
-        if (at == spared) continue;
+        if (at == zygote || at == spare) continue;
         while (at > 1 && at != getpid() && steps++ < count) {
             int j = 0;
             while (j < count && pids[j] != at) j++;
@@ -185,13 +185,13 @@ static uint64_t reap_family(pid_t zygote) {
     return sum;
 }
 
-uint64_t kill_family(pid_t child, int may_fork, pid_t zygote) {
+uint64_t kill_family(pid_t child, int may_fork, pid_t zygote, pid_t spare) {
     if (child > 0) kill(child, SIGKILL);
     if (!may_fork) return 0;
     uint64_t sum = 0;
     /* The zygote killed the program's process group, which nothing leaves; this finds what is still on its way out, and reaps it. */
     for (int round = 0; round < 1000; round++) {
-        int left = kill_descendants(zygote);
+        int left = kill_descendants(zygote, spare);
         sum += reap_family(zygote);
         if (!left) break;
         usleep(1000);

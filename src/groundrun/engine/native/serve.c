@@ -26,26 +26,37 @@
 #define DISK_PERIOD (50 * MILLISECOND)
 #define FINEST_LOOK (2 * MILLISECOND)  /* how closely processor time is watched near its limit */
 #define SETTLED (4u << 20)              /* what a standing cgroup holds at rest, generously: kernel memory of its own */
+#define MAX_GUESTS 32
+#define OTHERS 2 /* processes of ours that count with the program's: the zygote and the next child */
 #define NOTHING_HEARD (60000 * MILLISECOND) /* a zygote that neither starts nor refuses a child for so long is broken */
+
+/* A child that waits for an order: in its slot where there are slots, behind its guards, on a line of its own. */
+struct stand {
+    struct slot slot;
+    pid_t child;     /* 0 until the zygote said it */
+    int line, asked, dead, known, group; /* known: how many guests the zygote had loaded when it forked this one */
+    uint32_t serial;
+};
 
 static const struct policy *policy;
 static struct guards *guards;
-static struct slot slot = {.pidfd = -1, .control = -1};   /* the one in use, or the next one */
-static struct slot spare = {.pidfd = -1, .control = -1};  /* made while a program runs, so that the next one finds it ready */
-static struct slot dying = {.pidfd = -1, .control = -1};  /* the last one, killed, not reaped yet */
+static const struct stand nobody = {.slot = {.pidfd = -1, .control = -1}, .line = -1};
+static struct stand current, spare;                      /* the one in use; the next one, prepared while a program runs */
+static struct slot dying = {.pidfd = -1, .control = -1}; /* the last one, killed, not reaped yet */
 static int zygote_socket = -1;
 static pid_t zygote;
 static char folder[4096];
-static uint64_t memory_limit_now, pids_limit_now;
-static uint64_t oom_before, refusals_before; /* counts of the cgroup's life so far: nothing lives in it between runs */
+static char guests[MAX_GUESTS][GUEST_NAME]; /* those that the zygote was told to load */
+static int guest_count;
+static uint32_t serial;
 static long cores = 1;
 
 /* What is known of the run in progress. */
 struct run {
     struct request request;
-    uint64_t started, memory_before, cpu_before, cpu_at_end, cpu_of_zygote, cpu_limit, next_look, deadline, ended;
+    uint64_t started, memory_before, cpu_before, zygote_before, child_before, cpu_at_end, cpu_limit, next_look, deadline, ended;
+    uint64_t oom_before, refusals_before; /* counts of a cgroup's whole life */
     uint32_t ended_by;
-    pid_t child;
     int over, wait_status;
     const char *unsafe;
     int error;
@@ -114,7 +125,7 @@ static void await_zygote(struct reply *ready) {
 /* Rung landlock: nothing of ours may stay, whatever the reason to end. */
 static void remove_everything(void) {
     if (zygote > 0) kill(zygote, SIGKILL);
-    kill_family(0, 1, 0);
+    kill_family(0, 1, 0, 0);
     remove_folder(folder);
     rmdir(policy->folder);
     remove_cgroups();
@@ -126,21 +137,44 @@ static void end_everything(void) {
     _exit(0); /* as pid 1 of the jail: the kernel kills the rest */
 }
 
-static uint64_t slot_cpu(const struct run *run) {
-    if (guards->cpu >= 0) return cpu_used(guards) - run->cpu_before;
+/* ns; 0 for a process that is gone. */
+static uint64_t cpu_of(pid_t pid) {
     struct timespec used;
-    if (run->child <= 0 || clock_gettime((clockid_t)((~(unsigned)run->child << 3) | 2), &used)) return 0;
+    if (pid <= 0 || clock_gettime((clockid_t)((~(unsigned)pid << 3) | 2), &used)) return 0;
     return (uint64_t)used.tv_sec * 1000000000u + (uint64_t)used.tv_nsec;
+}
+
+static struct standing *group_now(void) { return &guards->groups[current.group]; }
+
+/* What the program used, without what the zygote and the child that it prepares meanwhile did in the same cgroup. */
+static uint64_t slot_cpu(const struct run *run) {
+    if (group_now()->cpu < 0) {
+        uint64_t used = cpu_of(current.child);
+        return used > run->child_before ? used - run->child_before : 0;
+    }
+    uint64_t used = cpu_used(group_now()) - run->cpu_before, ours = 0;
+    if (guards->zygote_in_cpu) ours = cpu_of(zygote) - run->zygote_before + cpu_of(spare.child);
+    return used > ours ? used - ours : 0;
 }
 
 static void kill_run(struct run *run, uint32_t why) {
     if (run->ended_by == BY_ITSELF) run->ended_by = why;
     if (policy->namespaces) {
-        kill_slot(&slot); /* a child that has not entered its slot yet finds it dead and gives up */
-    } else if (run->child > 0)
-        kill(run->child, SIGKILL);
+        kill_slot(&current.slot); /* a child that has not entered its slot yet finds it dead and gives up */
+    } else if (current.child > 0)
+        kill(current.child, SIGKILL);
 }
 
+/* Bring a stand to its end, without waiting for what is in its slot. */
+static void leave(struct stand *stand) {
+    if (stand->line >= 0) close(stand->line); /* a child that still waits ends by it */
+    if (dying.init) end_slot(&dying);
+    kill_slot(&stand->slot);
+    dying = stand->slot;
+    *stand = nobody;
+}
+
+/* The zygote's word; `run` is NULL between runs. */
 static void take_notice(struct run *run) {
     struct notice notice;
     int none[MAX_FDS];
@@ -148,22 +182,31 @@ static void take_notice(struct run *run) {
         errno = 0;
         fail("the zygote ended");
     }
+    struct stand *stand = NULL, *const both[] = {&current, &spare};
+    for (int i = 0; i < 2; i++)
+        if (both[i]->asked && (notice.kind == NOTICE_ENDED ? both[i]->child == notice.pid : both[i]->serial == notice.value)) stand = both[i];
+    if (!stand) return; /* of one that was given up */
     switch (notice.kind) {
-        case NOTICE_STARTED:
-            run->child = notice.pid;
-            if (run->ended_by != BY_ITSELF) kill_run(run, run->ended_by);
+        case NOTICE_PREPARED:
+            stand->child = notice.pid;
+            if (stand == &current && run && run->ended_by != BY_ITSELF) kill_run(run, run->ended_by);
             break;
         case NOTICE_ENDED:
-            run->over = 1;
-            run->wait_status = notice.wait_status;
-            run->cpu_at_end = notice.cpu_ns;
-            run->cpu_of_zygote = notice.value;
+            stand->dead = 1;
+            if (stand == &current && run) {
+                run->over = 1;
+                run->wait_status = notice.wait_status;
+                run->cpu_at_end = notice.cpu_ns;
+            }
             break;
-        case NOTICE_FAILED: /* `value` 1: no child follows */
-            run->unsafe = run->text;
-            run->error = notice.error;
-            snprintf(run->text, sizeof run->text, "%.120s", notice.text);
-            if (notice.value) run->over = 1;
+        case NOTICE_FAILED: /* no child follows */
+            stand->dead = 1;
+            if (stand == &current && run) {
+                run->over = 1;
+                run->unsafe = run->text;
+                run->error = notice.error;
+                snprintf(run->text, sizeof run->text, "%.120s", notice.text);
+            }
             break;
         default:
             errno = EPROTO;
@@ -171,9 +214,24 @@ static void take_notice(struct run *run) {
     }
 }
 
+/* What the child said on its way to the program: that it began, or why it could not. Silence is our fault, unless it was ended before. */
+static void take_last_word(struct run *run) {
+    struct notice notice = {.kind = 0};
+    struct pollfd waiting = {.fd = current.line, .events = POLLIN};
+    int none[MAX_FDS], got = -1;
+    if (run->unsafe) return;
+    for (int tries = 0; tries < 2 && got < 0 && poll(&waiting, 1, 0) > 0; tries++) /* an order that nobody read is an error, told once */
+        got = receive_message(current.line, &notice, sizeof notice, none);
+    if (notice.kind == NOTICE_STARTED) return;
+    if (run->ended_by != BY_ITSELF && notice.kind != NOTICE_FAILED) return;
+    run->unsafe = run->text;
+    run->error = notice.error;
+    snprintf(run->text, sizeof run->text, "%.120s", notice.kind == NOTICE_FAILED ? notice.text : "the child ended before it began");
+}
+
 static uint64_t peak_memory(const struct run *run) {
     char text[64];
-    if (guards->memory_peak < 0 || read_fd(guards->memory_peak, text, sizeof text) <= 0) return 0;
+    if (group_now()->memory_peak < 0 || read_fd(group_now()->memory_peak, text, sizeof text) <= 0) return 0;
     uint64_t peak = strtoull(text, NULL, 10);
     return peak > run->memory_before ? peak - run->memory_before : 1;
 }
@@ -194,10 +252,10 @@ static void renew(struct run *run, const struct request *request) {
 }
 
 /* At rung landlock nothing leaves the group that the program leads; elsewhere pids are those of the slot. */
-static void interrupt(const struct run *run, pid_t target) {
+static void interrupt(pid_t target) {
     if (target <= 1) return;
-    if (policy->namespaces) slot_interrupt(&slot, target);
-    else if (run->child > 0 && getpgid(target) == run->child) kill(target, SIGINT);
+    if (policy->namespaces) slot_interrupt(&current.slot, target);
+    else if (current.child > 0 && getpgid(target) == current.child) kill(target, SIGINT);
 }
 
 static void take_request_while_running(struct run *run) {
@@ -210,7 +268,7 @@ static void take_request_while_running(struct run *run) {
     close_all(fds, count);
     if (request.id != run->request.id || run->ended_by != BY_ITSELF) return; /* a run that is being ended answers by its end */
     if (request.kind == REQUEST_RENEW) renew(run, &request);
-    else if (request.kind == REQUEST_INTERRUPT) interrupt(run, (pid_t)request.target);
+    else if (request.kind == REQUEST_INTERRUPT) interrupt((pid_t)request.target);
     else if (request.kind == REQUEST_CANCEL) {
         uint64_t deadline = now_ns() + request.grace_ns;
         if (deadline < run->deadline) {
@@ -224,9 +282,10 @@ static void take_request_while_running(struct run *run) {
 static uint64_t settle_memory(void) {
     char text[32];
     uint64_t used = 0;
-    if (guards->memory_current < 0) return 0;
+    const int fd = group_now()->memory_current;
+    if (fd < 0) return 0;
     for (int round = 0; round < 200; round++) {
-        if (read_fd(guards->memory_current, text, sizeof text) <= 0) return 0;
+        if (read_fd(fd, text, sizeof text) <= 0) return 0;
         used = strtoull(text, NULL, 10);
         if (used <= SETTLED) break;
         if (dying.init) end_slot(&dying);
@@ -255,7 +314,7 @@ static void watch(struct run *run) {
             }
             if (now >= run->next_look) {
                 uint64_t used = slot_cpu(run);
-                if (used >= run->cpu_limit + (guards->zygote_in_cpu ? MILLISECOND : 0)) { /* the zygote's own fork is in it */
+                if (used >= run->cpu_limit) {
                     kill_run(run, BY_CPU);
                     heard_by = now + NOTHING_HEARD;
                     continue;
@@ -299,44 +358,69 @@ static void set_limit(int fd, uint64_t wanted, uint64_t *now) {
     *now = wanted;
 }
 
-/* What can wait until a program runs or nothing is asked: reap the last slot, make the next. Failing to make one is no fault yet. */
-static void tidy(const struct request *request) {
-    if (!policy->namespaces) return;
-    if (dying.init) end_slot(&dying);
-    if (!slot_is_alive(&spare)) {
-        end_slot(&spare);
-        if (make_slot(&spare, request->disk, request->inodes)) spare = (struct slot){.pidfd = -1, .control = -1};
-    }
+/* Where a guest's name stands among those that the zygote knows, from 1 on; 0 when it doesn't. */
+static int find_guest(const char *name) {
+    for (int i = 0; i < guest_count; i++)
+        if (!strncmp(guests[i], name, GUEST_NAME)) return i + 1;
+    return 0;
 }
 
-static void ready_slot(const struct request *request) {
-    if (!policy->namespaces) return;
-    if (!slot.init) {
-        slot = spare;
-        spare = (struct slot){.pidfd = -1, .control = -1};
+/* A slot and a child in it that waits for an order; the zygote loads `guest` first. 0, or -1 with errno: nothing is left then. */
+static int prepare(struct stand *stand, const char *guest, uint64_t disk, uint64_t inodes) {
+    struct prepare order = {.version = VERSION, .serial = ++serial, .group = serial % GROUPS, .uid = policy->namespaces ? 0 : policy->uid};
+    int ends[2];
+    *stand = nobody;
+    if (policy->namespaces && make_slot(&stand->slot, disk, inodes)) return -1;
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends)) {
+        end_slot(&stand->slot);
+        return -1;
     }
-    if (slot_is_alive(&slot) && !slot_resize(&slot, request->disk, request->inodes)) return;
-    end_slot(&slot);
-    if (make_slot(&slot, request->disk, request->inodes)) fail("making a slot");
+    memcpy(order.guest, guest, GUEST_NAME);
+    if (!find_guest(guest) && guest_count < MAX_GUESTS) memcpy(guests[guest_count++], guest, GUEST_NAME);
+    stand->line = ends[0];
+    stand->asked = 1;
+    stand->known = guest_count;
+    stand->serial = order.serial;
+    stand->group = (int)order.group;
+    const int passed[2] = {policy->namespaces ? stand->slot.pidfd : zygote_socket, ends[1]}; /* a place holder keeps the positions on both rungs */
+    if (send_message(zygote_socket, &order, sizeof order, passed, 2)) fail("ordering the zygote");
+    close(ends[1]);
+    return 0;
+}
+
+/* What can wait until a program runs or nothing is asked: reap the last slot, prepare the next child. Failing to is no fault yet. */
+static void tidy(const struct request *request) {
+    if (dying.init) end_slot(&dying);
+    if (spare.dead || (policy->namespaces && spare.asked && !slot_is_alive(&spare.slot))) leave(&spare);
+    if (!spare.asked && prepare(&spare, request->guest, request->disk, request->inodes)) spare = nobody;
+}
+
+/* Make `current` a child that can carry out the request. */
+static void take_stand(const struct request *request) {
+    const int known = find_guest(request->guest);
+    struct pollfd said = {.fd = zygote_socket, .events = POLLIN};
+    while (spare.asked && poll(&said, 1, 0) > 0) take_notice(NULL);
+    int good = spare.asked && !spare.dead && known && known <= spare.known;
+    if (good && policy->namespaces) good = slot_is_alive(&spare.slot) && !slot_resize(&spare.slot, request->disk, request->inodes);
+    if (!good && spare.asked) leave(&spare);
+    if (!good && prepare(&spare, request->guest, request->disk, request->inodes)) fail("making a slot");
+    current = spare;
+    spare = nobody;
 }
 
 static void answer(struct run *run, uint64_t reaped_cpu) {
     struct reply reply = {.version = VERSION, .kind = REPLY_DONE, .id = run->request.id, .wait_status = run->wait_status};
     reply.ended_by = run->ended_by;
     reply.wall_ns = run->ended - run->started;
-    reply.cpu_ns = run->cpu_at_end + reaped_cpu;
-    if (guards->cpu >= 0) {
-        uint64_t used = cpu_used(guards) - run->cpu_before;
-        if (guards->zygote_in_cpu) used = used > run->cpu_of_zygote ? used - run->cpu_of_zygote : 0;
+    reply.cpu_ns = (run->cpu_at_end > run->child_before ? run->cpu_at_end - run->child_before : 0) + reaped_cpu;
+    if (group_now()->cpu >= 0) {
+        uint64_t used = slot_cpu(run);
         if (used > reply.cpu_ns) reply.cpu_ns = used;
         reply.measured_by_cgroup = 1;
     }
     reply.memory_peak = peak_memory(run);
-    uint64_t oom = count_in(guards->memory_events, "oom_kill"), refusals = count_in(guards->pids_events, "max");
-    reply.oom_kills = oom - oom_before;
-    reply.process_refusals = refusals - refusals_before;
-    oom_before = oom;
-    refusals_before = refusals;
+    reply.oom_kills = count_in(group_now()->memory_events, "oom_kill") - run->oom_before;
+    reply.process_refusals = count_in(group_now()->pids_events, "max") - run->refusals_before;
     if (run->unsafe && run->ended_by == BY_ITSELF) {
         reply.kind = REPLY_FAILED;
         reply.error = run->error;
@@ -350,52 +434,49 @@ static void answer(struct run *run, uint64_t reaped_cpu) {
 static void carry_out(struct run *run, int *fds, int count) {
     const struct request *request = &run->request;
     const int wanted = 5 + !!(request->flags & HAS_CHANNEL) + 2 * !!(request->flags & HAS_COLLECT);
+    const int given = 5 + !!(request->flags & HAS_CHANNEL);
     struct order order = {.version = VERSION, .flags = request->flags, .address_space = request->address_space, .file_size = request->file_size,
-                          .stack = request->stack, .user_processes = request->user_processes, .descriptors = request->descriptors, .cpu_s = request->cpu_s,
-                          .uid = policy->namespaces ? 0 : policy->uid};
-    int passed[MAX_FDS], passed_count = 1;
+                          .stack = request->stack, .user_processes = request->user_processes, .descriptors = request->descriptors, .cpu_s = request->cpu_s};
     if (count != wanted) {
         errno = EPROTO;
         fail("a request with %d descriptors instead of %d", count, wanted);
     }
     memcpy(order.guest, request->guest, GUEST_NAME);
-    if (!policy->namespaces || guards->cpu < 0) order.flags |= TELL_START; /* who needs the child's pid: its CPU clock, or to kill it */
-    ready_slot(request);
-    set_limit(guards->memory_limit, request->memory, &memory_limit_now);
-    set_limit(guards->pids_limit, request->processes + (uint64_t)guards->zygote_in_pids, &pids_limit_now);
+    take_stand(request);
+    struct standing *group = group_now(), *counted = guards->zygote_in_pids ? &guards->groups[0] : group;
+    set_limit(group->memory_limit, request->memory, &group->memory_limit_now);
+    set_limit(counted->pids_limit, request->processes + (guards->zygote_in_pids ? OTHERS : 0), &counted->pids_limit_now);
     run->memory_before = settle_memory();
-    if (guards->memory_peak >= 0) write_fd(guards->memory_peak, "0");
-    run->cpu_before = cpu_used(guards);
+    if (group->memory_peak >= 0) write_fd(group->memory_peak, "0");
+    run->oom_before = count_in(group->memory_events, "oom_kill");
+    run->refusals_before = count_in(group->pids_events, "max");
+    run->zygote_before = guards->zygote_in_cpu ? cpu_of(zygote) : 0;
+    run->cpu_before = cpu_used(group);
+    run->child_before = cpu_of(current.child);
     run->started = now_ns();
     set_limits(run, request, run->started, 0);
-    run->request.grace_ns = 0;
-    passed[0] = policy->namespaces ? slot.pidfd : zygote_socket; /* a place holder keeps the positions the same on both rungs */
-    for (int i = 0; i < 5 + !!(request->flags & HAS_CHANNEL); i++) passed[passed_count++] = fds[i];
-    if (send_message(zygote_socket, &order, sizeof order, passed, passed_count)) fail("ordering the zygote");
+    send_message(current.line, &order, sizeof order, fds, given); /* to one that is gone: its last word says why */
     if (request->flags & HAS_CHANNEL) close_all(fds + 5, 1); /* so that the other side sees the end when the program ends */
     tidy(request);
     watch(run);
     run->ended = now_ns();
+    take_last_word(run);
     uint64_t reaped = 0;
     const int may_fork = !!(request->flags & MAY_FORK), collect = !!(request->flags & HAS_COLLECT);
     if (policy->namespaces) {
-        if (collect && run->ended_by == BY_ITSELF) slot_collect(&slot, fds[count - 2], fds[count - 1], request->disk);
-        if (collect || run->ended_by != BY_ITSELF || (may_fork && !is_deserted(guards)))
-            reaped = end_slot(&slot); /* no stray may write into what the host reads */
+        const int others = guards->zygote_in_pids ? 1 + (spare.child > 0 && !spare.dead) : 0;
+        if (collect && run->ended_by == BY_ITSELF) slot_collect(&current.slot, fds[count - 2], fds[count - 1], request->disk);
+        if (collect || run->ended_by != BY_ITSELF || (may_fork && !is_deserted(group, others)))
+            reaped = end_slot(&current.slot); /* no stray may write into what the host reads */
     } else {
-        reaped = kill_family(run->child, may_fork, zygote);
+        reaped = kill_family(current.child, may_fork, zygote, spare.child);
         if (run->ended_by == BY_ITSELF && measure_folder(folder, request->disk) > request->disk) run->ended_by = BY_DISK;
         if (collect) collect_from_folder(folder, policy->uid, fds[count - 2], fds[count - 1], request->disk);
     }
     close_all(fds, count);
     answer(run, reaped);
-    if (policy->namespaces) { /* whatever it held is given back while the next request is read */
-        kill_slot(&slot);
-        if (dying.init) end_slot(&dying);
-        dying = slot;
-        slot = (struct slot){.pidfd = -1, .control = -1};
-    } else
-        wipe_folder(folder);
+    leave(&current); /* whatever it held is given back while the next request is read */
+    if (!policy->namespaces) wipe_folder(folder);
 }
 
 void serve(const struct policy *the_policy, struct guards *the_guards) {
@@ -410,8 +491,8 @@ void serve(const struct policy *the_policy, struct guards *the_guards) {
         set_cleanup(remove_everything);
         if (make_folder(folder, policy->uid)) fail("making the working folder");
     }
+    current = spare = nobody;
     start_zygote();
-    if (policy->namespaces) ready_slot(&first);
     tidy(&first);
     await_zygote(&ready);
     if (send_message(policy->control, &ready, sizeof ready, NULL, 0)) end_everything();
@@ -429,8 +510,8 @@ void serve(const struct policy *the_policy, struct guards *the_guards) {
             end_everything();
         }
         if (sources[1].revents) {
-            errno = 0;
-            fail("the zygote ended");
+            take_notice(NULL);
+            continue;
         }
         struct run run;
         int fds[MAX_FDS];

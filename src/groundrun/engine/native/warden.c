@@ -38,6 +38,7 @@ static void add_mount(enum mount_kind kind, const char *source, const char *targ
 }
 
 static void parse(int count, char **words) {
+    struct standing_files *files = &policy.files[0]; /* those that follow "--group N" are of group N */
     policy.control = policy.host = -1;
     for (int i = 1; i < count; i++) {
         const char *word = words[i];
@@ -58,14 +59,15 @@ static void parse(int count, char **words) {
             policy.cgroups[policy.cgroup_count++] = value;
             policy.joined_count = policy.cgroup_count;
         } else if (!strcmp(word, "--zygote-cgroup") && policy.cgroup_count < MAX_CGROUPS) policy.cgroups[policy.cgroup_count++] = value;
-        else if (!strcmp(word, "--cpu-file")) policy.cpu_file = value;
-        else if (!strcmp(word, "--memory-limit")) policy.memory_limit = value;
-        else if (!strcmp(word, "--memory-peak")) policy.memory_peak = value;
-        else if (!strcmp(word, "--memory-current")) policy.memory_current = value;
-        else if (!strcmp(word, "--memory-events")) policy.memory_events = value;
-        else if (!strcmp(word, "--pids-limit")) policy.pids_limit = value;
-        else if (!strcmp(word, "--pids-events")) policy.pids_events = value;
-        else if (!strcmp(word, "--pids-current")) policy.pids_current = value;
+        else if (!strcmp(word, "--group") && atoi(value) >= 0 && atoi(value) < GROUPS) files = &policy.files[atoi(value)];
+        else if (!strcmp(word, "--cpu-file")) files->cpu = value;
+        else if (!strcmp(word, "--memory-limit")) files->memory_limit = value;
+        else if (!strcmp(word, "--memory-peak")) files->memory_peak = value;
+        else if (!strcmp(word, "--memory-current")) files->memory_current = value;
+        else if (!strcmp(word, "--memory-events")) files->memory_events = value;
+        else if (!strcmp(word, "--pids-limit")) files->pids_limit = value;
+        else if (!strcmp(word, "--pids-events")) files->pids_events = value;
+        else if (!strcmp(word, "--pids-current")) files->pids_current = value;
         else if (!strcmp(word, "--env") && policy.environment_count < 63) policy.environment[policy.environment_count++] = (char *)value;
         else if (i + 1 < count && !strcmp(word, "--set") && policy.setting_count < MAX_CGROUPS) {
             policy.settings[policy.setting_count][0] = value;

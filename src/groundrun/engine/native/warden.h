@@ -7,6 +7,7 @@
 
 #define MAX_PATHS 1024
 #define MAX_CGROUPS 4
+#define GROUPS 2
 #define SLOT "/run/slot"
 
 enum mount_kind { MOUNT_BIND, MOUNT_SYMLINK, MOUNT_FILE, MOUNT_HIDE };
@@ -23,21 +24,28 @@ struct policy {
     struct mount_entry mounts[MAX_PATHS];
     int mount_count;
     const char *folder;      /* rung landlock: where slots live, made and removed by the warden */
-    const char *cgroups[MAX_CGROUPS]; /* folders to make; the first `joined_count` are joined by each program, the rest once by the zygote */
+    const char *cgroups[MAX_CGROUPS]; /* folders to make; the first `joined_count` are joined by programs in turn, the rest once by the zygote */
     int cgroup_count, joined_count;
+    struct standing_files { const char *cpu, *memory_limit, *memory_peak, *memory_current, *memory_events, *pids_limit, *pids_events, *pids_current; } files[GROUPS];
     const char *settings[MAX_CGROUPS][2]; /* file and what to write to it, once */
     int setting_count;
-    const char *cpu_file, *memory_limit, *memory_peak, *memory_current, *memory_events, *pids_limit, *pids_events, *pids_current;
     char **zygote;           /* argument vector of the zygote */
     int zygote_policy;       /* a memfd with what the zygote is told */
     char *environment[64];
     int environment_count;
 };
 
-struct guards { /* descriptors of the standing cgroup's files, -1 where it has none */
-    int procs[MAX_CGROUPS], procs_count, joined_count;
-    int zygote_in_cpu, zygote_in_pids; /* what the zygote itself uses is to be taken off */
+/* Descriptors of a standing cgroup's files, -1 where it has none. Two groups take turns, so that the child that is prepared for the next run
+ * isn't charged to this one. A file that both have (of a folder that the zygote joined) has a descriptor in each. */
+struct standing {
     int cpu, memory_limit, memory_peak, memory_current, memory_events, pids_limit, pids_events, pids_current;
+    uint64_t memory_limit_now, pids_limit_now;
+};
+
+struct guards {
+    int procs[MAX_CGROUPS], procs_count, joined_count;
+    int zygote_in_cpu, zygote_in_pids; /* what the zygote and the next child use is to be taken off */
+    struct standing groups[GROUPS];
 };
 
 struct slot {
@@ -49,8 +57,8 @@ struct slot {
 /* cgroup.c */
 void open_guards(const struct policy *policy, struct guards *guards);
 void remove_cgroups(void);
-uint64_t cpu_used(const struct guards *guards);                      /* ns; 0 without a guard */
-int is_deserted(const struct guards *guards);                        /* 1: known that no program is in it any more */
+uint64_t cpu_used(const struct standing *group);                        /* ns; 0 without a guard */
+int is_deserted(const struct standing *group, int others);              /* 1: known that only so many others are in it */
 uint64_t count_in(int fd, const char *key);                          /* "key N" in a file, or 0 */
 /* root.c: build the read-only root and make it this mount namespace's. */
 void build_root(const struct policy *policy);
@@ -70,7 +78,7 @@ void wipe_folder(const char *path);                                  /* empty bo
 void remove_folder(const char *path);
 uint64_t measure_folder(const char *path, uint64_t enough);
 void collect_from_folder(const char *path, uint32_t uid, int in, int out, uint64_t budget);
-uint64_t kill_family(pid_t child, int may_fork, pid_t zygote);       /* CPU ns of what was reaped */
+uint64_t kill_family(pid_t child, int may_fork, pid_t zygote, pid_t spare); /* CPU ns of what was reaped */
 /* serve.c: one run after another until the host goes. */
 void serve(const struct policy *policy, struct guards *guards) __attribute__((noreturn));
 

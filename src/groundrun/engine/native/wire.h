@@ -1,4 +1,4 @@
-/* The wire format between host, warden and zygote: fixed structs over SOCK_SEQPACKET, descriptors beside them.
+/* The wire format between host, warden, zygote and children: fixed structs over SOCK_SEQPACKET, descriptors beside them.
  *
  *   host    -> warden   struct request  + job, stdin, stdout, stderr, report [, channel] [, collect_in, collect_out]
  *   warden  -> host     struct reply
@@ -6,8 +6,12 @@
  * While a run lasts the host may cancel it, renew its limits (they then count from now; answered by what it used so far), and
  * interrupt one of its processes (`target` is its pid as it sees itself).
  *
- *   warden  -> zygote   struct order    + slot, job, stdin, stdout, stderr, report [, channel]
- *   zygote  -> warden   struct notice
+ *   warden  -> zygote   struct prepare  + slot, the child's line
+ *   zygote  -> warden   struct notice   PREPARED, ENDED, or FAILED when no child came of it
+ *   warden  -> child    struct order    + job, stdin, stdout, stderr, report [, channel], over the child's line
+ *   child   -> warden   struct notice   STARTED, the last word before the job is read, or FAILED
+ *
+ * A child is prepared ahead of its order: it is in its slot, behind its guards, when the job comes. The zygote never sees a job's descriptors.
  *
  * All integers are in the machine's order and naturally aligned; the host's side is engine/warden.py, which must agree
  * (VERSION is checked in the first reply). Times are nanoseconds, sizes bytes.
@@ -24,9 +28,9 @@
 
 enum request_kind { REQUEST_RUN = 1, REQUEST_CANCEL = 2, REQUEST_RENEW = 3, REQUEST_INTERRUPT = 4 };
 enum reply_kind { REPLY_READY = 1, REPLY_DONE = 2, REPLY_FAILED = 3, REPLY_RENEWED = 4 };
-enum notice_kind { NOTICE_READY = 1, NOTICE_STARTED = 2, NOTICE_ENDED = 3, NOTICE_FAILED = 4 };
+enum notice_kind { NOTICE_READY = 1, NOTICE_STARTED = 2, NOTICE_ENDED = 3, NOTICE_FAILED = 4, NOTICE_PREPARED = 5 };
 enum ended_by { BY_ITSELF = 0, BY_CPU = 1, BY_WALL = 2, BY_CANCEL = 3, BY_DISK = 4 };
-enum flags { HAS_CHANNEL = 1, HAS_COLLECT = 2, MAY_FORK = 4, TELL_START = 8 };
+enum flags { HAS_CHANNEL = 1, HAS_COLLECT = 2, MAY_FORK = 4 };
 
 struct request {
     uint32_t version, kind;
@@ -47,17 +51,22 @@ struct reply {
     char text[TEXT];
 };
 
+struct prepare {
+    uint32_t version, serial, group, uid; /* group: which of the cgroups that programs join, in turn; uid: 0 to stay who it is */
+    char guest[GUEST_NAME];               /* to be loaded before the fork; empty for none */
+};
+
 struct order {
     uint32_t version, flags;
     uint64_t address_space, file_size, stack;
-    uint32_t user_processes, descriptors, cpu_s, uid;
+    uint32_t user_processes, descriptors, cpu_s, pad;
     char guest[GUEST_NAME];
 };
 
 struct notice {
     uint32_t version, kind;
     int32_t pid, wait_status, error, pad;
-    uint64_t cpu_ns, value; /* READY: address space; ENDED: cpu_ns of the child, value: of the zygote since the last; FAILED: 1 when no child follows */
+    uint64_t cpu_ns, value; /* READY: address space; ENDED: cpu_ns of the child; PREPARED and the zygote's FAILED: the serial */
     char text[TEXT];
 };
 
