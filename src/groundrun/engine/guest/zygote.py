@@ -24,7 +24,10 @@ FIRST_CGROUP = 4
 
 
 def main() -> NoReturn:
-    """Serve until the warden goes. The only argument is the descriptor of the policy, JSON; see engine/warden.py."""
+    """Serve until the warden goes. The only argument is the descriptor of the policy, JSON; see engine/warden.py.
+
+    The next descriptor is /proc where the root has none.
+    """
     told = int(sys.argv[1])
     policy = json.loads(os.pread(told, os.fstat(told).st_size, 0))
     os.close(told)
@@ -45,6 +48,10 @@ def main() -> NoReturn:
         os._exit(1)
     gc.collect()
     gc.freeze()
+    proc = told + 1 if policy["namespaces"] else -1
+    library.gr_make_image(proc)
+    if proc >= 0:
+        os.close(proc)
     library.gr_ready()
     _serve(library, guests, policy["work"])
 

@@ -56,8 +56,11 @@ void open_guards(const struct policy *policy, struct guards *guards) {
         parents[made] = open_one(path, O_PATH | O_DIRECTORY);
         if (mkdirat(parents[made], names[made], 0755) && errno != EEXIST) fail("making the cgroup %s", policy->cgroups[i]);
         made++;
+        /* version 1 has a file for one thread, which is all that a child is: joining by it stops no fork elsewhere on the host */
+        snprintf(path, sizeof path, "%s/tasks", policy->cgroups[i]);
+        int joining = open(path, O_WRONLY | O_CLOEXEC);
         snprintf(path, sizeof path, "%s/cgroup.procs", policy->cgroups[i]);
-        guards->procs[guards->procs_count++] = open_one(path, O_WRONLY);
+        guards->procs[guards->procs_count++] = joining < 0 ? open_one(path, O_WRONLY) : joining;
         size_t length = strlen(policy->cgroups[i]);
         if (i < policy->joined_count) continue;
         guards->zygote_in_cpu |= first->cpu && !strncmp(first->cpu, policy->cgroups[i], length);

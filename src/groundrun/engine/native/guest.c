@@ -162,6 +162,56 @@ void gr_ready(void) {
     notify(NOTICE_READY, 0, 0, 0, 0, measure_address_space(), NULL);
 }
 
+/* The image: the zygote's writable memory, moved into a file in memory that is mapped privately in the same place.
+ *
+ * Forking copies the page table of anonymous memory, page by page, and the end of the child takes it down again. Of a file's private mapping
+ * only the pages that were written since are copied; the others are found when they are touched. The content is the same, and a child can't
+ * reach the file: its descriptor is closed, what it writes is its own. Left alone are the stack and this library, which are in use. */
+struct piece { uint64_t start, size; };
+
+static int read_pieces(int proc, struct piece *pieces, int most) {
+    static char text[1 << 17];
+    size_t got = 0;
+    int count = 0, fd = openat(proc < 0 ? AT_FDCWD : proc, proc < 0 ? "/proc/self/maps" : "self/maps", O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return -errno;
+    for (ssize_t part; got < sizeof text - 1 && (part = read(fd, text + got, sizeof text - 1 - got)) > 0;) got += (size_t)part;
+    close(fd);
+    text[got] = 0;
+    for (char *at = text, *end; count < most && (end = strchr(at, '\n')); at = end + 1) {
+        unsigned long start, stop;
+        char flags[5] = "", *name = NULL;
+        int used = 0;
+        *end = 0;
+        if (sscanf(at, "%lx-%lx %4s %*s %*s %*s %n", &start, &stop, flags, &used) < 3) continue;
+        name = at + used;
+        if (strcmp(flags, "rw-p") || strstr(name, "guest.so") || (name[0] == '[' && strcmp(name, "[heap]"))) continue;
+        if (start <= (unsigned long)pieces && (unsigned long)pieces < stop) continue;
+        pieces[count++] = (struct piece){start, stop - start};
+    }
+    return count;
+}
+
+/* Move the image. `proc`: a descriptor of /proc, or -1 for the one that there is. The number of pieces moved, or -errno: slower, as right. */
+int gr_make_image(int proc) {
+    static struct piece pieces[512];
+    int count = read_pieces(proc, pieces, 512), moved = 0, file = memfd_create("image", MFD_CLOEXEC);
+    uint64_t at = 0;
+    if (count < 0 || file < 0) return count < 0 ? count : -errno;
+    for (int i = 0; i < count; i++) {
+        const struct piece *piece = &pieces[i];
+        uint64_t done = 0;
+        for (ssize_t part; done < piece->size; done += (uint64_t)part)
+            if ((part = pwrite(file, (char *)(uintptr_t)piece->start + done, piece->size - done, (off_t)(at + done))) <= 0) break;
+        if (done < piece->size) continue;
+        const int rights = PROT_READ | PROT_WRITE;
+        if (mmap((void *)(uintptr_t)piece->start, piece->size, rights, MAP_PRIVATE | MAP_FIXED, file, (off_t)at) == MAP_FAILED) continue;
+        at += piece->size;
+        moved++;
+    }
+    close(file);
+    return moved;
+}
+
 /* Say that the zygote can't serve, and why. */
 void gr_refuse(int error, const char *text) { notify(NOTICE_FAILED, 0, 0, error, 0, 0, text); }
 

@@ -74,7 +74,8 @@ static void give_capabilities(void) {
         if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, kept[i], 0, 0)) _exit(126);
 }
 
-/* Start the zygote with descriptors 3 = its control socket, 4... = the procs files of the cgroups that programs join, then its policy. */
+/* Start the zygote with descriptors 3 = its control socket, 4... = the procs files of the cgroups that programs join, then its policy, then
+ * /proc where it could not open that itself. */
 static void start_zygote(void) {
     int ends[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends)) fail("making a socket for the zygote");
@@ -87,12 +88,14 @@ static void start_zygote(void) {
         for (int i = guards->joined_count; i < guards->procs_count; i++)
             if (write(guards->procs[i], "0", 1) != 1) _exit(126);
         int control = fcntl(ends[1], F_DUPFD, 64), told = fcntl(policy->zygote_policy, F_DUPFD, 64);
+        int proc = policy->proc < 0 ? -1 : fcntl(policy->proc, F_DUPFD, 64);
         dup2(null, 0);
         dup2(null, 1);
         dup2(null, 2);
         dup2(control, 3);
         for (int i = 0; i < guards->joined_count; i++) dup2(kept[i], at++);
         dup2(told, at++);
+        if (proc >= 0) dup2(proc, at++);
         syscall(SYS_close_range, at, ~0u, 0);
         setsid();
         prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);

@@ -30,7 +30,6 @@
 
 static struct policy policy;
 static struct guards guards;
-static int proc = -1; /* the host's /proc, which the new root doesn't have */
 
 static void add_mount(enum mount_kind kind, const char *source, const char *target) {
     if (policy.mount_count == MAX_PATHS) fail("more than %d paths", MAX_PATHS);
@@ -39,7 +38,7 @@ static void add_mount(enum mount_kind kind, const char *source, const char *targ
 
 static void parse(int count, char **words) {
     struct standing_files *files = &policy.files[0]; /* those that follow "--group N" are of group N */
-    policy.control = policy.host = -1;
+    policy.control = policy.host = policy.proc = -1;
     for (int i = 1; i < count; i++) {
         const char *word = words[i];
         if (!strcmp(word, "--")) {
@@ -84,7 +83,7 @@ static void parse(int count, char **words) {
 static void write_proc(pid_t pid, const char *name, const char *text) {
     char path[64];
     snprintf(path, sizeof path, "%d/%s", pid, name);
-    int fd = openat(proc, path, O_WRONLY | O_CLOEXEC);
+    int fd = openat(policy.proc, path, O_WRONLY | O_CLOEXEC);
     if (fd < 0 || write_whole(fd, text)) fail("writing %s of the jail", name);
     close(fd);
 }
@@ -163,8 +162,8 @@ int main(int count, char **words) {
     set_cleanup(remove_cgroups);
     open_guards(&policy, &guards);
     if (policy.namespaces) {
-        proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
-        if (proc < 0) fail("opening /proc");
+        policy.proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        if (policy.proc < 0) fail("opening /proc");
         gain_namespaces();
         build_root(&policy);
         guard_jail();

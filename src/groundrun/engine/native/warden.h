@@ -31,6 +31,7 @@ struct policy {
     int setting_count;
     char **zygote;           /* argument vector of the zygote */
     int zygote_policy;       /* a memfd with what the zygote is told */
+    int proc;                /* the host's /proc, which the new root doesn't have; -1 at rung landlock, where it can be opened */
     char *environment[64];
     int environment_count;
 };
