@@ -136,16 +136,14 @@ def _type_name(kind: type) -> str:
 
 def read_all(descriptor: int) -> bytes:
     """Everything in a memfd, from its start, whatever its offset is."""
-    size = os.fstat(descriptor).st_size
-    parts = []
-    at = 0
-    while at < size:
-        part = os.pread(descriptor, size - at, at)
+    size = os.lseek(descriptor, 0, os.SEEK_END)
+    data = os.pread(descriptor, size, 0)
+    while len(data) < size:
+        part = os.pread(descriptor, size - len(data), len(data))
         if not part:
             break
-        parts.append(part)
-        at += len(part)
-    return b"".join(parts)
+        data += part
+    return data
 
 
 def _main() -> NoReturn:

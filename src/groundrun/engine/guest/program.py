@@ -17,14 +17,26 @@ NAME = "main.py"
 
 def main(job: GuestJob) -> None:
     """Run the job's source as the main program; what it raises passes through."""
-    path = os.path.join(os.getcwd(), NAME)
+    folder = os.getcwd()
+    path = f"{folder}/{NAME}"
+    save(path, job.source)
+    sys.path.insert(0, folder)
+    execute(job.source, path, job.argv)
+
+
+def save(path: str, source: str) -> None:
+    """Write a source beside its files."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-    os.write(descriptor, job.source.encode("utf-8", "surrogatepass"))
+    os.write(descriptor, source.encode("utf-8", "surrogatepass"))
     os.close(descriptor)
+
+
+def execute(source: str, path: str, argv: list[str]) -> None:
+    """Make a fresh main module of a source, and run it."""
     module = types.ModuleType("__main__")
-    module.__dict__.update(__file__=path, __builtins__=__builtins__)
+    names = module.__dict__
+    names["__file__"] = path
+    names["__builtins__"] = __builtins__
     sys.modules["__main__"] = module
-    sys.argv = [path, *job.argv]
-    sys.path.insert(0, os.path.dirname(path))
-    code = compile(job.source, path, "exec", dont_inherit=True)
-    exec(code, module.__dict__)
+    sys.argv = [path, *argv]
+    exec(compile(source, path, "exec", dont_inherit=True), names)

@@ -35,13 +35,15 @@ def main() -> NoReturn:
     os.environ.pop("LD_BIND_NOW", None)  # for this process only: what it binds, no child binds again
     library = ctypes.CDLL(policy["library"])
     library.gr_begin.restype = ctypes.c_void_p
+    for name in ("gr_settle", "gr_wait", "gr_forked"):
+        getattr(library, name)  # looked up once, here: a child that did would touch sixty pages for it
     cgroups = (ctypes.c_int * 8)(*range(FIRST_CGROUP, FIRST_CGROUP + policy["cgroups"]))
     library.gr_open(CONTROL, policy["namespaces"], cgroups, policy["cgroups"], policy["self_pid"])
     sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry) != HERE]
     guests = _Guests(policy["roots"])
     for name in policy["guests"]:
         guests.get(name)
-    _warm_up()
+    _warm_up(guests)
     problem = _set_guards(library, policy)
     if problem:
         library.gr_refuse(problem[0], problem[1].encode())
@@ -80,20 +82,64 @@ class _Guests:
         return self._loaded[name]
 
 
-def _warm_up() -> None:
-    """Do once what every child would do: first compile, first traceback, first stream; and import what most programs import."""
+_SAMPLE = """
+from typing import List
+import math
+class Sample:
+    def __init__(self, value: int = 0) -> None:
+        self.value = value
+    def check(self, *others: int, **named: int) -> bool:
+        return any(other > self.value for other in others)
+def sample(numbers: List[float], threshold: float) -> bool:
+    for place, first in enumerate(numbers):
+        for other, second in enumerate(sorted(numbers)):
+            if place != other and abs(first - second) < threshold:
+                return True
+    found = {str(number): [number, number * 2.5] for number in numbers}
+    text = ",".join(found) + f"{len(found)}"
+    return text.split(",") == [] or Sample(3).check(*range(5))
+assert sample([1.0, 2.0, 3.9], 0.3) == True
+assert sample([1, 2], 0.3) == True
+"""
+_TIMES = 16  # after so many the interpreter has specialized what it runs, and writes to it no more
+
+
+def _warm_up(guests: _Guests) -> None:
+    """Do what every child would do: import what most programs import, format a traceback, open a stream, and the whole way of a job."""
     import io
     import traceback
 
     for name in _COMMON:
         __import__(name)
-
     try:
-        exec(compile("class C:\n  x: int = 1\ndef f(a, *b, **c):\n  return [i for i in b if i]\nf(1, 2)\n1 / 0\n", "warm", "exec"), {})
+        1 / 0  # noqa: B018
     except ZeroDivisionError as error:
         "".join(traceback.format_exception(type(error), error, error.__traceback__))
     io.TextIOWrapper(io.BytesIO(b"x"), encoding="utf-8").read()
-    print(end="", flush=True)
+    before = sys.argv, sys.modules["__main__"]
+    program = guests.get("groundrun.engine.guest.program")
+    job = guests.job.encode_job(source=_SAMPLE, entry_point=None, argv=(), payload=b"", files={})
+    for _ in range(_TIMES):
+        guests.boot.run(_Rehearsal(program), guests.job.decode_job(job, channel=-1, write=_ignore))
+    sys.argv, sys.modules["__main__"] = before
+
+
+class _Rehearsal:
+    """The guest module of ordinary programs, writing nowhere."""
+
+    def __init__(self, program: Any) -> None:
+        self._program = program
+
+    def main(self, job: Any) -> None:
+        folder = os.getcwd()
+        self._program.save(os.devnull, job.source)
+        sys.path.insert(0, folder)
+        self._program.execute(job.source, "main.py", job.argv)
+        sys.path.remove(folder)
+
+
+def _ignore(offset: int, data: bytes) -> None:
+    return
 
 
 def _set_guards(library: Any, policy: dict[str, Any]) -> tuple[int, str] | None:

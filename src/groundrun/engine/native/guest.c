@@ -166,7 +166,10 @@ void gr_ready(void) {
  *
  * Forking copies the page table of anonymous memory, page by page, and the end of the child takes it down again. Of a file's private mapping
  * only the pages that were written since are copied; the others are found when they are touched. The content is the same, and a child can't
- * reach the file: its descriptor is closed, what it writes is its own. Left alone are the stack and this library, which are in use. */
+ * reach the file: its descriptor is closed, what it writes is its own. Left alone are the stack and this library, which are in use.
+ * It pays for interpreters that imported much; in a small one, finding the pages again costs what copying the table did. */
+#define LEAST_IMAGE (16u << 20)
+
 struct piece { uint64_t start, size; };
 
 static int read_pieces(int proc, struct piece *pieces, int most) {
@@ -191,12 +194,16 @@ static int read_pieces(int proc, struct piece *pieces, int most) {
     return count;
 }
 
-/* Move the image. `proc`: a descriptor of /proc, or -1 for the one that there is. The number of pieces moved, or -errno: slower, as right. */
+/* Move the image if it is large. `proc`: a descriptor of /proc, or -1 for the one that there is. The number of pieces moved, or -errno: what
+ * can't be moved stays, slower and as right. */
 int gr_make_image(int proc) {
     static struct piece pieces[512];
-    int count = read_pieces(proc, pieces, 512), moved = 0, file = memfd_create("image", MFD_CLOEXEC);
-    uint64_t at = 0;
-    if (count < 0 || file < 0) return count < 0 ? count : -errno;
+    int count = read_pieces(proc, pieces, 512), moved = 0;
+    uint64_t at = 0, all = 0;
+    for (int i = 0; i < count; i++) all += pieces[i].size;
+    if (count < 0 || all < LEAST_IMAGE) return count < 0 ? count : 0;
+    const int file = memfd_create("image", MFD_CLOEXEC);
+    if (file < 0) return -errno;
     for (int i = 0; i < count; i++) {
         const struct piece *piece = &pieces[i];
         uint64_t done = 0;
