@@ -1,8 +1,8 @@
 """The zygote: a warm interpreter that is forked once per run and never sees a job.
 
-It is told to prepare a child, forks, and waits for the next such word or for the end of a child. The child enters its slot (see native/guest.c),
-waits there for its order (limits, descriptors and the name of a guest module, from the warden over the child's own line), and then
-reads the job from its own descriptor: a zygote that read jobs would leave their bytes in the memory of every later child.
+It is told to prepare a child, forks, and waits for the next such word or for the end of a child. The child enters its slot (see
+native/guest.c), waits there for its order (limits, descriptors and the name of a guest module, from the warden over the child's own line),
+and then reads the job from its own descriptor: a zygote that read jobs would leave their bytes in the memory of every later child.
 
 Warm means: whatever each child would do again (first compile, first traceback, first import of the guests) was done once, and the
 garbage collector was told to leave it alone, so that a child touches few pages.
