@@ -9,6 +9,7 @@ from groundrun.engine.classification import KernelFacts
 from groundrun.engine.exchange import Exchange
 from groundrun.engine.job import Job
 from groundrun.engine.lane import Lane, gather
+from groundrun.engine.standing import Standing
 from groundrun.errors import EngineError
 from groundrun.records import Execution, Limits
 
@@ -16,18 +17,24 @@ _LINGER_S = 0.25  # what a function server needs to notice the end of its channe
 
 
 class Attempt:
-    """Started when made; then `finish`, `gather` and, whatever happens, `close`. Raises EngineError: the lanes are then to be replaced."""
+    """Started when made; then `finish`, `gather` and, whatever happens, `close`. Raises EngineError: the lanes are then to be replaced.
 
-    def __init__(self, jobs: Sequence[Job], limits: Sequence[Limits], lanes: Sequence[Lane]) -> None:
-        self._jobs, self._limits, self._lanes = jobs, limits, lanes
+    standing: who serves as the second job of a pair, in a lane that is then not among `lanes`.
+    """
+
+    def __init__(self, jobs: Sequence[Job], limits: Sequence[Limits], lanes: Sequence[Lane], standing: Standing | None = None) -> None:
+        self._jobs, self._limits, self._lanes, self._standing = jobs, limits, lanes, standing
+        self._served: tuple[Execution, ...] = ()
         self._exchanges: list[Exchange] = []
         self._facts: list[KernelFacts] = []
-        ends: tuple[socket.socket, ...] = ()
+        ends: list[socket.socket] = []
         try:
-            ends = socket.socketpair() if len(jobs) > 1 else ()
-            self._exchanges.extend(Exchange(job) for job in jobs)
+            ends.extend(socket.socketpair() if len(jobs) > 1 else ())
+            self._exchanges.extend(Exchange(job) for job in jobs[: len(lanes)])
             for number, lane in enumerate(lanes):
                 lane.begin(jobs[number], limits[number], self._exchanges[number], ends[number].fileno() if ends else -1)
+            if standing is not None:
+                standing.begin(ends[-1].fileno())
         except BaseException as error:
             self.close()
             if isinstance(error, OSError):
@@ -39,8 +46,10 @@ class Attempt:
 
     def finish(self) -> None:
         """Wait until nothing of the run is alive."""
-        facts = [self._lanes[-1].finish()]
-        if len(self._lanes) > 1:  # the grader has decided: whatever its candidate still does can't matter
+        if self._standing is not None:
+            self._served = (self._standing.finish(),)
+        facts = [self._lanes[-1].finish()] if self._standing is None else []
+        if len(self._jobs) > 1:  # the grader has decided: whatever its candidate still does can't matter
             self._lanes[0].cancel(_LINGER_S)
             facts.insert(0, self._lanes[0].finish())
         self._facts = facts
@@ -49,7 +58,8 @@ class Attempt:
         """What came back."""
         rungs = [lane.isolation for lane in self._lanes]
         try:
-            return tuple(gather(*each) for each in zip(self._jobs, self._limits, self._exchanges, self._facts, rungs, strict=True))
+            each = zip(self._jobs, self._limits, self._exchanges, self._facts, rungs, strict=False)
+            return tuple(gather(*parts) for parts in each) + self._served
         except OSError as error:
             raise EngineError(f"what a run left can't be read: {error}") from error
 

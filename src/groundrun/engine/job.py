@@ -18,6 +18,7 @@ GUESTS = (
     "groundrun.judging.guest.files",
     "groundrun.judging.guest.differential",
     "groundrun.judging.guest.shared",
+    "groundrun.judging.guest.standing",
     "groundrun.judging.guest.truth",
 )
 MAX_COLLECTED, MAX_COLLECTED_BYTES = 256, 262_144
@@ -27,7 +28,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """What to run. `collect` names files below the working folder that come back in `Execution.files`.
 
     `guest` is the module that carries the job out inside the jail; `payload` is handed to it and is opaque to the engine.
-    `limits` None means the engine's own.
+    `limits` None means the engine's own. `standing`: the guest module by which the second of a pair can
+    serve the partners of equal jobs after this one, where the rung has that (`engine.standing`).
     """
 
     program: Program
@@ -37,6 +39,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     collect: tuple[str, ...] = ()
     guest: str = PROGRAM_GUEST
     payload: bytes = b""
+    standing: str = ""
 
 
 def as_job(what: Program | Job | str) -> Job:
@@ -52,7 +55,7 @@ def as_job(what: Program | Job | str) -> Job:
         _check_main(job.program)
     if len(job.collect) > MAX_COLLECTED or sum(len(path.encode()) + 1 for path in job.collect) > MAX_COLLECTED_BYTES:
         raise UsageError(f"collect names {len(job.collect)} files, at most {MAX_COLLECTED} come back: collect fewer, or an archive")
-    if job.guest not in GUESTS:
+    if not {job.guest, job.standing} <= {*GUESTS, ""}:
         raise UsageError(f"{job.guest!r} is no guest module: known are {', '.join(GUESTS)}")
     for argument in job.argv:
         if "\0" in argument:

@@ -20,8 +20,9 @@ import msgspec
 from groundrun.engine.attempt import Attempt
 from groundrun.engine.job import Job
 from groundrun.engine.lane import Lane
+from groundrun.engine.standing import Standing
 from groundrun.errors import EngineClosed, EngineError
-from groundrun.records import ExceptionInfo, Execution, Limits, Outcome, Program
+from groundrun.records import ExceptionInfo, Execution, Limits, Outcome, Program, Rung
 
 MakeLane = Callable[[str], Lane]
 _CANARY = Job(program=Program("print(6 * 7)"), limits=Limits(cpu_s=10, wall_s=60))
@@ -110,6 +111,7 @@ class Worker:
         self._pool = pool
         self._core = core
         self._lanes: dict[str, Lane] = {}
+        self._standing: Standing | None = None
         self._current: Run | None = None
         self._guard = threading.Lock()
         self.restarts = 0
@@ -124,6 +126,8 @@ class Worker:
 
     def abandon(self) -> None:
         """In a forked child: close inherited descriptors without touching the parent's processes."""
+        if self._standing is not None:
+            self._standing.abandon()
         for lane in self._lanes.values():
             lane.abandon()
 
@@ -253,10 +257,12 @@ class Worker:
             attempt.close()
 
     def _attempt(self, jobs: tuple[Job, ...], run: Run | None) -> Attempt:
-        lanes = [self._lane(name) for name, _ in zip(("program", "grader"), jobs, strict=False)]
         limits = [job.limits or self._pool.limits for job in jobs]
         try:
-            attempt = Attempt(jobs, limits, lanes)
+            standing = self._stand(jobs[1], limits[1]) if len(jobs) > 1 else None
+            names = ("program",) if standing is not None else ("program", "grader")
+            lanes = [self._lane(name) for name, _ in zip(names, jobs, strict=False)]
+            attempt = Attempt(jobs, limits, lanes, standing)
         except EngineError:
             raise
         except BaseException:
@@ -269,6 +275,17 @@ class Worker:
             if run.unwanted or self._pool.closing:
                 self.cancel(run)
         return attempt
+
+    def _stand(self, job: Job, limits: Limits) -> Standing | None:
+        """Who serves as the second of a pair, None for a run of its own; one that serves another job makes way."""
+        if self._standing is not None and not (job.standing and self._standing.fits(job)):
+            standing, self._standing = self._standing, None
+            standing.close()
+        if job.standing and self._standing is None:
+            lane = self._lane("grader")
+            if lane.isolation.rung is not Rung.NONE:
+                self._standing = Standing(job, limits, lane)
+        return self._standing
 
     def _lane(self, name: str) -> Lane:
         lane = self._lanes.get(name)
@@ -285,6 +302,9 @@ class Worker:
     def _close_lanes(self) -> None:
         with self._guard:
             lanes, self._lanes = list(self._lanes.values()), {}
+        standing, self._standing = self._standing, None
+        if standing is not None:
+            standing.abandon()
         for lane in lanes:
             lane.close()
 

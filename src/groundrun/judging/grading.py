@@ -14,13 +14,14 @@ from groundrun.engine import Job
 from groundrun.errors import EngineError, UsageError
 from groundrun.judging.blame import ANY_PROGRAM, is_taken, name_fault, suspects_file
 from groundrun.judging.guest.kinds import Use
-from groundrun.judging.reading import holds_tests, needs_reference, texts_of
+from groundrun.judging.reading import holds_tests, keeps_no_state, needs_reference, texts_of
 from groundrun.judging.steps import Pair, Plan
 from groundrun.records import CallTest, CodeTest, Cost, ExceptionInfo, Execution, FileTest, Isolation, Limits, Outcome, Problem, Program
 
 JUDGE_VERSION = "3"
 SERVER = "groundrun.engine.guest.server"
 GRADER = "groundrun.judging.guest.grader"
+STANDING = "groundrun.judging.guest.standing"
 FILES = "groundrun.judging.guest.files"
 SHARED = "groundrun.judging.guest.shared"
 GRADER_CPU_S = 20.0  # the least a grader gets; references that need more are given ten times what they needed
@@ -165,8 +166,9 @@ def _grade(problem: Problem, source: str, tests: tuple[GradedTest, ...], mode: M
     )
     modules = dict.fromkeys(test.module for test in tests if isinstance(test, FileTest))
     candidate = Job(program=program, limits=patient, guest=SERVER, payload="\n".join(modules).encode())
-    guest = FILES if modules else GRADER
-    grader = Job(program=Program("", files=problem.files), limits=generous, guest=guest, payload=payload)
+    may_stand = not (modules or mode.inspect or problem.files) and keeps_no_state((*texts_of(tests), problem.reference or ""))
+    guest, standing = FILES if modules else GRADER, STANDING if may_stand else ""
+    grader = Job(program=Program("", files=problem.files), limits=generous, guest=guest, payload=payload, standing=standing)
     for _ in range(2):
         done = yield Pair(candidate, grader)
         findings = _find(done[0], done[1], len(tests))

@@ -1,7 +1,7 @@
 """What the text of a problem's tests says before anything runs.
 
-Do the tests need helpers that only the reference defines? Do they *look back* at an argument after the call? And do they *evaluate
-text*? A test that calls `eval` or
+Do the tests need helpers that only the reference defines? Do they *look back* at an argument after the call? Do they *keep state*
+outside of their own globals? And do they *evaluate text*? A test that calls `eval` or
 `pickle.loads` on what the candidate returned runs the candidate's code in the grader, where no protection is left; so such a problem
 counts as one that needs a shared process. That answer goes by names: code that hides `eval` well enough isn't found, but
 tests are written by the problem's author, not by the candidate.
@@ -23,6 +23,22 @@ _EVALUATING_MODULES = {"builtins", "cloudpickle", "code", "ctypes", "dill", "imp
 _EVALUATING_MODULES |= {"subprocess", "timeit", "yaml"}
 _REACHING = {"__import__", "dir", "eval", "exec", "filter", "getattr", "globals", "locals", "map", "vars"}
 _HARMLESS = frozenset(dir(builtins)) - _REACHING  # called with an object, none of these shows it to a candidate
+_COMPUTING_MODULES = {
+    "bisect",
+    "cmath",
+    "collections",
+    "copy",
+    "fractions",
+    "functools",
+    "heapq",
+    "itertools",
+    "math",
+    "operator",
+    "random",
+    "re",
+}
+_COMPUTING_MODULES |= {"numpy", "statistics", "string", "typing"}
+_CHANGING = {"__builtins__", "delattr", "globals", "open", "print", "setattr", "vars"}
 _PARSING = threading.Lock()  # warning filters belong to the whole process
 
 
@@ -135,6 +151,44 @@ def _evaluates(node: ast.AST) -> bool:
     return (
         isinstance(node, ast.Attribute) and node.attr in ("system", "popen") and isinstance(node.value, ast.Name) and node.value.id == "os"
     )
+
+
+@functools.lru_cache(maxsize=1024)
+def keeps_no_state(texts: tuple[str, ...]) -> bool:
+    """Whether running the tests changes nothing that outlives their own globals, so that one process can run them for many candidates.
+
+    By what they import and assign to (ours): only modules of computation, and no attribute of a module.
+    """
+    trees = _parse(texts)
+    return trees is not None and all(_keeps_no_state(tree) for tree in trees)
+
+
+def _keeps_no_state(tree: ast.Module) -> bool:
+    imported: set[str] = set()
+    nodes = list(ast.walk(tree))
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+            imported |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            modules = [node.module or ""]
+            imported |= {alias.asname or alias.name for alias in node.names}
+        else:
+            continue
+        if not {module.partition(".")[0] for module in modules} <= _COMPUTING_MODULES:
+            return False
+    for node in nodes:
+        if isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load) and _root(node) in imported:
+            return False
+        if isinstance(node, ast.Name) and node.id in _CHANGING:
+            return False
+    return True
+
+
+def _root(node: ast.expr) -> str:
+    while isinstance(node, (ast.Attribute, ast.Subscript)):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else ""
 
 
 def _parse(texts: tuple[str, ...]) -> list[ast.Module] | None:

@@ -1,7 +1,8 @@
 """The grader: runs a problem's tests against a candidate that lives in another jail, and hands the results back.
 
 It holds what the candidate must never see, tests and expected values, and trusts nothing that the candidate sends (`proxy`). It is
-a fresh process for each candidate, so that no candidate can spoil the next one's grading. Each test has globals of its own. Names that
+a fresh process for each candidate, so that no candidate can spoil the next one's grading; for tests that keep no state there is one that
+serves a row of them (`standing`). Each test has globals of its own. Names that
 tests use and the *reference* defines, helpers of the problem such as `encode_cyclic`, come from the reference executed here, never from
 the candidate.
 
@@ -34,10 +35,16 @@ STARTED = b"{}"  # a grader that ends with nothing at all never met the candidat
 def main(job: GuestJob) -> None:
     """Grade one candidate."""
     job.report(STARTED)
-    task = json.loads(job.payload)
     sys.path.insert(0, os.getcwd())
+    report = grade_candidate(json.loads(job.payload), job.channel)
+    job.report(json.dumps(report).encode())
+    os._exit(0)  # threads that a test left behind must not keep a finished grading alive
+
+
+def grade_candidate(task: dict[str, Any], channel: int) -> dict[str, Any]:
+    """The report on the candidate at the other end of a channel."""
     settings = {each: task[each] for each in ("name", "allowed", "watched", "inspect", "notice", "brief")}
-    candidate = Candidate(job.channel, **settings)
+    candidate = Candidate(channel, **settings)
     helpers = _load_reference(task["reference"], task["name"])
     passed: list[bool | None] = [None] * len(task["tests"])
     parts: list[list[tuple[str, str]]] = [[(name, ".") for name in test.get("counted", ())] for test in task["tests"]]
@@ -63,7 +70,7 @@ def main(job: GuestJob) -> None:
                     failures.append(_failure(number, candidate, result))
             if candidate.gone:
                 break
-    report = {
+    return {
         "passed": passed,
         "parts": parts,
         "failures": failures,
@@ -73,8 +80,6 @@ def main(job: GuestJob) -> None:
         "mutated": sorted(candidate.mutated, key=str),
         "returned": sorted(candidate.returned, key=str),
     }
-    job.report(json.dumps(report).encode())
-    os._exit(0)  # threads that a test left behind must not keep a finished grading alive
 
 
 class _Watch(Watch):

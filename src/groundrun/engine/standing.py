@@ -1,0 +1,117 @@
+"""A run that serves many: a job that stays in its slot and is handed one partner's channel after another, with a report for each.
+
+What it costs to start a process is then paid once for a row of partners. Each partner's share of the processor and of the wall clock is
+bounded by the kernel as that of a run of its own would be (`Lane.renew`), and so is what it used. It is handed to nobody once it
+died, once it served `MOST`, or once it wrote much.
+
+For processes that are ours, such as the graders of one problem: what one partner sent can be in the memory that serves the next.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+
+import msgspec
+
+from groundrun.engine.classification import KernelFacts
+from groundrun.engine.exchange import Exchange
+from groundrun.engine.guest.job import REPORT_BYTES
+from groundrun.engine.job import Job
+from groundrun.engine.lane import Lane, Usage, gather
+from groundrun.errors import EngineError, WorkerDied
+from groundrun.records import Cost, CpuSource, Execution, Limits, Outcome
+
+MOST = 256
+MOST_WRITTEN = 1 << 20  # bytes on its standard output
+_LIFE = Limits(cpu_s=1e6, wall_s=1e6)
+_IDLE = Limits(cpu_s=5.0, wall_s=1e6)
+_HEAD = struct.Struct("<I")
+
+
+class Standing:
+    """One such run. Raises EngineError when it can't be started; from then on the lane is its own until `close`."""
+
+    def __init__(self, job: Job, limits: Limits, lane: Lane) -> None:
+        self.job = job
+        self._limits, self._lane = limits, lane
+        self._served = 0
+        self._before: Usage | None = None
+        self._facts: KernelFacts | None = None
+        self._exchange = Exchange(job)
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            life = msgspec.structs.replace(limits, cpu_s=_LIFE.cpu_s, wall_s=_LIFE.wall_s)
+            lane.begin(msgspec.structs.replace(job, guest=job.standing), life, self._exchange, theirs.fileno())
+            if lane.renew(limits) is None:  # reading its task and getting ready is bounded too
+                raise WorkerDied("standing run", "it ended before it began")
+        except BaseException:
+            self.abandon()
+            raise
+        finally:
+            theirs.close()
+
+    def fits(self, job: Job) -> bool:
+        """Whether it can serve a partner of that job."""
+        small = os.fstat(self._exchange.stdout).st_size + os.fstat(self._exchange.stderr).st_size <= MOST_WRITTEN
+        return self._facts is None and self._served < MOST and small and (job is self.job or job == self.job)
+
+    def begin(self, channel: int) -> None:
+        """Hand over a partner's channel, whose limits begin now. That it has ended shows in `finish`."""
+        self._served += 1
+        self._before = self._lane.renew(self._limits)
+        try:
+            socket.send_fds(self._control, [b"\1"], [channel])
+        except OSError as error:
+            if self._before is not None:
+                raise WorkerDied("standing run", str(error)) from error
+
+    def finish(self) -> Execution:
+        """Wait until the partner is served, or the run has ended; what came of it for this partner alone."""
+        report = self._read()
+        used = self._lane.renew(_IDLE) if report is not None and self._before is not None else None
+        if report is None or used is None or self._before is None:
+            self._facts = self._lane.finish()
+            return gather(self.job, self._limits, self._exchange, self._facts, self._lane.isolation)
+        cost = Cost(
+            cpu_s=used.cpu_s - self._before.cpu_s,
+            wall_s=used.wall_s - self._before.wall_s,
+            cpu_source=CpuSource.CGROUP,
+            memory_peak_bytes=used.memory_peak_bytes,
+        )
+        return Execution(outcome=Outcome.OK, isolation=self._lane.isolation, cost=cost, exit_code=0, report=report)
+
+    def close(self) -> None:
+        """Let it end, so that its lane can be used otherwise. Raises EngineError when the lane can't."""
+        try:
+            self._control.close()
+            if self._facts is None:
+                self._lane.cancel(0.25)
+                self._facts = self._lane.finish()
+        finally:
+            self._exchange.close()
+
+    def abandon(self) -> None:
+        """Close its descriptors only: its lane is gone, or belongs to another process."""
+        self._control.close()
+        self._exchange.close()
+
+    def _read(self) -> bytes | None:
+        """The report, None when it ends before it gave one. The kernel's limits end every wait."""
+        try:
+            size = _HEAD.unpack(_receive(self._control, _HEAD.size))[0]
+            return _receive(self._control, size) if size <= REPORT_BYTES else None
+        except (OSError, EOFError, EngineError):
+            return None
+
+
+def _receive(control: socket.socket, size: int) -> bytes:
+    parts = []
+    while size:
+        part = control.recv(size)
+        if not part:
+            raise EOFError
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
