@@ -55,6 +55,12 @@ CAPTURED_BYTES = 1 << 20  # of one call; more goes to descriptor 1, where the ru
 
 def main(job: GuestJob) -> None:
     """Execute the source under the names in the payload, one a line, or `candidate`; then serve until the grader closes the channel."""
+    serve(job)
+    _leave()
+
+
+def serve(job: GuestJob) -> None:
+    """`main`, in a process that goes on."""
     output = _Output()
     names = job.payload.decode().split() or [NAME]
     module = types.ModuleType(names[0])
@@ -122,11 +128,8 @@ class _Server:
         self._kept: list[object] = []
         self._numbers: dict[int, int] = {}
 
-    def serve(self) -> NoReturn:
-        while True:
-            data = receive_frame(self._channel)
-            if data is None:
-                _leave()
+    def serve(self) -> None:
+        while (data := receive_frame(self._channel)) is not None:
             request, numbered = decode_numbered(data, restore=self._restore)
             self._handle(request, numbered)
 

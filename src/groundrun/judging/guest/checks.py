@@ -7,9 +7,11 @@ the end was reached; `Result.passed` of a protected test also needs that no iner
 from __future__ import annotations
 
 import copy
+import functools
 import reprlib
 import sys
 import traceback
+import types
 from typing import Any
 
 TEXT_LENGTH = 1000
@@ -51,7 +53,7 @@ def run_test(test: dict[str, Any], entry: Any, namespace: dict[str, Any]) -> Res
 
 
 def _run_code(test: dict[str, Any], entry: Any, namespace: dict[str, Any]) -> Result:
-    exec(compile(test["source"], "<test>", "exec", dont_inherit=True), namespace)
+    exec(_compile(test["source"], "<test>", "exec"), namespace)
     if test["call"] is not None:
         namespace[test["call"]](entry)
     return Result(True)
@@ -65,14 +67,21 @@ def _run_call(test: dict[str, Any], entry: Any, namespace: dict[str, Any]) -> Re
         return Result(True) if got == expected else Result(False, f"got {show(got)}, expected {show(expected)}")
     pristine = copy.deepcopy(arguments)
     got = entry(*arguments, **keywords)
-    exec(compile(test["oracle"], "<oracle>", "exec", dont_inherit=True), namespace)
+    exec(_compile(test["oracle"], "<oracle>", "exec"), namespace)
     if namespace["oracle"](pristine, got, expected):
         return Result(True)
     return Result(False, f"the oracle refused {show(got)}")
 
 
+@functools.lru_cache(maxsize=4096)
+def _compile(source: str, file: str, kind: str) -> types.CodeType:
+    """Once for all candidates that one process grades."""
+    code: types.CodeType = compile(source, file, kind, dont_inherit=True)
+    return code
+
+
 def _value(expression: str, namespace: dict[str, Any]) -> Any:
-    return eval(compile(expression.strip(), "<test>", "eval", dont_inherit=True), namespace)
+    return eval(_compile(expression.strip(), "<test>", "eval"), namespace)
 
 
 def show(value: object) -> str:
