@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from groundrun.engine.attempt import Attempt
-from groundrun.engine.job import Job
+from groundrun.engine.job import COUNTING_GUEST, Job
 from groundrun.engine.lane import Lane
 from groundrun.errors import EngineClosed, EngineError
 from groundrun.records import ExceptionInfo, Execution, Limits, Outcome, Program
@@ -248,7 +248,9 @@ class Worker:
             attempt.close()
 
     def _attempt(self, jobs: tuple[Job, ...], run: Run | None) -> Attempt:
-        lanes = [self._lane(name) for name, _ in zip(("program", "grader"), jobs, strict=False)]
+        counted = jobs[0].guest == COUNTING_GUEST  # in a zygote that did nothing else, so that what it has imported never varies
+        names = ("counting",) if counted else ("program", "grader")
+        lanes = [self._lane(name) for name, _ in zip(names, jobs, strict=False)]
         limits = [job.limits or self._pool.limits for job in jobs]
         try:
             attempt = Attempt(jobs, limits, lanes)

@@ -61,6 +61,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     """What a lane is made of; the same for every lane of an engine.
 
     `private_uid`: programs get a uid of their own (only as root). `missing`: what this host and rung can't give.
+    `processes_shown`: programs find their own processes below /proc, which callgrind needs; only at `namespaces`.
     """
 
     rung: Rung
@@ -70,6 +71,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     private_uid: bool
     isolation: Isolation
     hash_seed: int = 0
+    processes_shown: bool = False
     guests: tuple[str, ...] = ("groundrun.engine.guest.program", "groundrun.engine.guest.server")
 
 
@@ -384,6 +386,7 @@ def _arguments(setup: Setup, number: int, layout: _Layout, uid: int | None) -> l
         words += ["--uid", str(uid)]
     words += describe_to_warden(setup.delegation, number)
     if setup.rung is Rung.NAMESPACES:
+        words += ["--processes-shown", "1"] if setup.processes_shown else []
         view = choose_view(setup.interpreter)
         words += [word for real, where in view.binds for word in ("--bind", real, where)]
         words += [word for name, folder in guest_roots().items() for word in ("--bind", folder, layout.roots[name])]

@@ -17,6 +17,12 @@ NAME = "main.py"
 
 def main(job: GuestJob) -> None:
     """Run the job's source as the main program; what it raises passes through."""
+    code, module = prepare(job)
+    exec(code, module.__dict__)
+
+
+def prepare(job: GuestJob) -> tuple[types.CodeType, types.ModuleType]:
+    """Put everything in place for the job's source as the main program: its code and its module. Raises SyntaxError."""
     path = os.path.join(os.getcwd(), NAME)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     os.write(descriptor, job.source.encode("utf-8", "surrogatepass"))
@@ -26,5 +32,4 @@ def main(job: GuestJob) -> None:
     sys.modules["__main__"] = module
     sys.argv = [path, *job.argv]
     sys.path.insert(0, os.path.dirname(path))
-    code = compile(job.source, path, "exec", dont_inherit=True)
-    exec(code, module.__dict__)
+    return compile(job.source, path, "exec", dont_inherit=True), module
