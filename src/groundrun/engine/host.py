@@ -71,7 +71,7 @@ def make_lane_maker(rung: Rung, *, python: str, landlock_abi: int | None, hash_s
     """A function that makes lanes of that rung: its argument is the lane's name, `program`, `grader` or `counting`."""
     if rung is Rung.NONE:
         return lambda _: BareLane(python, hash_seed)
-    setup = msgspec.structs.replace(_find_setup(rung, python, landlock_abi), hash_seed=hash_seed)
+    setup = msgspec.structs.replace(find_setup(rung, python, landlock_abi), hash_seed=hash_seed)
     grader = msgspec.structs.replace(setup, guests=("groundrun.judging.guest.grader",))
     counting = msgspec.structs.replace(setup, guests=(COUNTING_GUEST,))
     others = {"grader": grader, "counting": counting}
@@ -80,10 +80,11 @@ def make_lane_maker(rung: Rung, *, python: str, landlock_abi: int | None, hash_s
 
 def try_rung(rung: Rung, *, python: str, landlock_abi: int | None) -> Isolation:
     """Run an empty program on that rung: the guards it has here. Raises HostRefused and kin, with the reason."""
-    return _find_setup(rung, python, landlock_abi).isolation
+    return find_setup(rung, python, landlock_abi).isolation
 
 
-def _find_setup(rung: Rung, python: str, landlock_abi: int | None) -> Setup:
+def find_setup(rung: Rung, python: str, landlock_abi: int | None) -> Setup:
+    """What lanes of that rung are made of here, tried once. Raises HostRefused and kin, with the reason."""
     found = _try(os.getpid(), rung, python, landlock_abi)
     if isinstance(found, Exception):
         raise found

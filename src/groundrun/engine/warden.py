@@ -32,7 +32,7 @@ from groundrun.engine.job import Job
 from groundrun.engine.lane import Usage
 from groundrun.engine.policy import SLOT, choose_rules, choose_view, encode_ruleset, guest_roots, program_environment
 from groundrun.engine.remains import FOLDER_PREFIX, sweep_folders
-from groundrun.errors import ProtocolError, RungUnavailable, RuntimeUnreachable, WorkerDied
+from groundrun.errors import CounterUnavailable, ProtocolError, RungUnavailable, RuntimeUnreachable, WorkerDied
 from groundrun.records import CpuSource, Isolation, Limits, MemoryGuard, Rung
 
 NATIVE = Path(__file__).resolve().parent / "native" / "bin"
@@ -122,6 +122,13 @@ class WardenLane:
             self.close()
             raise
         self._baseline = ready.baseline
+
+    @property
+    def pid(self) -> int:
+        """The warden's, whose descendants are all that the lane runs."""
+        if self._process is None:
+            raise WorkerDied("warden", "the lane is closed")
+        return self._process.pid
 
     def begin(self, job: Job, limits: Limits, exchange: Exchange, channel: int) -> None:
         """Send the request; the warden takes the descriptors."""
@@ -324,6 +331,8 @@ def _refusal(setup: Setup, reply: _Reply) -> Exception:
     if reply.text.startswith(("clone", "unshare", "mounting", "writing uid_map", "making the mount")):
         hint = "allow user namespaces (sysctl kernel.unprivileged_userns_clone=1, or a container with --security-opt seccomp=unconfined)"
         return RungUnavailable(setup.rung.value, said, f"{hint}, or use isolation='landlock'")
+    if reply.text.startswith(("showing processes", "keeping the mount")):
+        return CounterUnavailable("callgrind", said, "it needs Linux 5.8 or later and a /proc of which nothing is masked")
     return WorkerDied("warden", said)
 
 

@@ -3,7 +3,7 @@
 An event is what `sys.monitoring` (Python 3.12 and later) defines: a *jump* is an unconditional jump inside a function, such as a loop's way
 back; a *branch* is a conditional jump or the step of a `for` loop, taken or not; a *call* is one that a bytecode makes, of anything callable; a
 *start* is the first step of a Python function, generator, class body or module. Where `sys.monitoring` is missing, the same classes of
-bytecode are counted as they are executed, by tracing opcodes.
+bytecode are counted as they are executed, by tracing opcodes. (3.12's own CALL leaves out f(*args) where f is a Python function; tracing doesn't.)
 
 Counted is all Python code that runs between the program's first line and its end (threads that it waits for and exit handlers included),
 in libraries too, but for the parts of the interpreter whose path depends on time or on what ran before: the import system and the
@@ -52,9 +52,9 @@ def main(job: GuestJob) -> None:
             said = [counter.name, f"{sys.version_info[0]}.{sys.version_info[1]}", *map(str, counts)]
             job.report(MAGIC + " ".join(said).encode())
 
-    atexit.register(stop)  # handlers run last in, first out: after the program's own, and after its threads
     code, module = program.prepare(job)
     _import_ahead(code, job.files)
+    atexit.register(stop)  # handlers run last in, first out: after the program's own, and after its threads
     counter.start()
     exec(code, module.__dict__)
 

@@ -119,8 +119,9 @@ static void show_processes(int jail, int outside) {
             int made, files;
             if (setns(outside, CLONE_NEWNS)) fail("showing processes: setns");
             if ((files = (int)syscall(SYS_fsopen, "proc", 1 /* CLOEXEC */)) < 0) fail("showing processes: fsopen");
-            syscall(SYS_fsconfig, files, 1 /* SET_STRING */, "hidepid", "invisible", 0);
-            if (syscall(SYS_fsconfig, files, 1, "subset", "pid", 0) || syscall(SYS_fsconfig, files, 6 /* CREATE */, NULL, NULL, 0)) fail("showing processes: fsconfig");
+            if (syscall(SYS_fsconfig, files, 1 /* SET_STRING */, "hidepid", "invisible", 0) || syscall(SYS_fsconfig, files, 1, "subset", "pid", 0) ||
+                syscall(SYS_fsconfig, files, 6 /* CREATE */, NULL, NULL, 0))
+                fail("showing processes: fsconfig");
             if ((made = (int)syscall(SYS_fsmount, files, 1, 1 | 2 | 4 | 8 /* RDONLY, NOSUID, NODEV, NOEXEC */)) < 0) fail("showing processes: fsmount");
             if (setns(jail, CLONE_NEWNS)) fail("showing processes: setns");
             if (syscall(SYS_move_mount, made, "", AT_FDCWD, "/proc", 4 /* F_EMPTY_PATH */)) fail("showing processes: move_mount");
