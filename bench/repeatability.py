@@ -194,7 +194,8 @@ def run_all(*, pythons: list[str], runs: int, data: Path | None) -> list[Row]:
 def show(row: Row) -> str:
     """One line for people."""
     name = f"{row.programs}, {row.counter}" + (f" {row.python}" if row.python else "")
-    line = f"{name}: {row.identical} of {row.n} the same in {row.runs} runs; CPU time wandered {row.cpu_spread_median:.0%} (worst {row.cpu_spread_worst:.0%})"
+    line = f"{name}: {row.identical} of {row.n} the same in {row.runs} runs; "
+    line += f"CPU time wandered {row.cpu_spread_median:.0%} (worst {row.cpu_spread_worst:.0%})"
     line += f"; counted / plain {row.slowdown_median:.2f}x (worst {row.slowdown_worst:.1f}x)"
     if row.against_first_median is not None:
         line += f"; from the first interpreter {row.against_first_median:.1%}"

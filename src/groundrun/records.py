@@ -166,8 +166,9 @@ class Counter(StrEnum):
 class Counts(msgspec.Struct, frozen=True, kw_only=True):
     """A cost that is the same number in every run of a deterministic program, however busy the host.
 
-    `events` are jumps, branches, calls and function starts of a Python program together (`engine/guest/counting.py` defines them), or
-    the instructions of a native one. Numbers can be compared only where `counter` and `python`, the interpreter's minor version, are the same.
+    `events` are jumps, branches, calls and function starts of a Python program together (`engine/guest/counting.py` defines
+    them), or the instructions of a native one. Numbers can be compared only where `counter` and `python`, the interpreter's minor
+    version, are the same.
     All but `hardware` is *in process*: the program can forge it, so it is never part of a score or a reward.
     """
 

@@ -204,6 +204,15 @@ def test_without_an_end_or_a_counter_there_is_no_count(versioned: Engine, source
     assert versioned.run(source, cost="counts").cost.counts is None
 
 
+def test_a_recursion_without_end_is_counted_or_not_at_all(versioned: Engine) -> None:
+    source = "def f(): f()\ntry: f()\nexcept RecursionError: print('deep')\nfor i in range(10): pass\n"
+    executions = [versioned.run(source, cost="counts") for _ in range(2)]
+    assert [execution.text for execution in executions] == ["deep\n", "deep\n"]
+    one, other = (execution.cost.counts for execution in executions)
+    assert one == other
+    assert one is None or one.counter is Counter.MONITORING
+
+
 def test_counting_does_not_change_what_a_program_does(each_engine: Engine) -> None:
     def essence(execution: Execution) -> tuple[object, ...]:
         return execution.outcome, execution.exit_code, execution.stdout, execution.stderr, execution.exception

@@ -36,7 +36,14 @@ int main(int count, char **words) {
     return count > 2 ? 3 : 0;
 }
 """
-PAGES = "#include <stdlib.h>\nint main(int c, char **v) { long n = atol(v[1]); volatile char *p = malloc(n * 4096); while (n--) p[n * 4096] = 1; }\n"
+PAGES = """
+#include <stdlib.h>
+int main(int count, char **words) {
+    long n = atol(words[1]);
+    volatile char *place = malloc((n + 1) * 4096);
+    while (n--) place[n * 4096] = 1;
+}
+"""
 LOOK = """
 import os
 print(sorted(name for name in os.listdir("/proc") if not name.isdigit()), len([name for name in os.listdir("/proc") if name.isdigit()]))

@@ -41,7 +41,8 @@ os.unlink("main.py")
 with open({EXECUTABLE!r}, "rb") as file:
     data = file.read()
 os.unlink(file.name)
-with open(os.open(file.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o755), "wb") as file:  # no chmod: rung landlock refuses it
+made = os.open(file.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o755)  # no chmod: rung landlock refuses it
+with open(made, "wb") as file:
     file.write(data)
 os.execv(sys.argv[1], sys.argv[1:])
 """

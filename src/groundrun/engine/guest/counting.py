@@ -1,13 +1,15 @@
 """The guest module of a counted run: an ordinary run whose jumps, branches, calls and function starts are counted exactly, not sampled.
 
-An event is what `sys.monitoring` (Python 3.12 and later) defines: a *jump* is an unconditional jump inside a function, such as a loop's way
-back; a *branch* is a conditional jump or the step of a `for` loop, taken or not; a *call* is one that a bytecode makes, of anything callable; a
-*start* is the first step of a Python function, generator, class body or module. Where `sys.monitoring` is missing, the same classes of
-bytecode are counted as they are executed, by tracing opcodes. (3.12's own CALL leaves out f(*args) where f is a Python function; tracing doesn't.)
+An event is what `sys.monitoring` (Python 3.12 and later) defines: a *jump* is an unconditional jump inside a function, such as a loop's
+way back; a *branch* is a conditional jump or the step of a `for` loop, taken or not; a *call* is one that a bytecode makes, of anything
+callable; a *start* is the first step of a Python function, generator, class body or module. Where `sys.monitoring` is missing, the same
+classes of bytecode are counted as they are executed, by tracing opcodes. (3.12's own CALL leaves out f(*args) where f is a Python
+function; tracing doesn't.)
 
-Counted is all Python code that runs between the program's first line and its end (threads that it waits for and exit handlers included),
-in libraries too, but for the parts of the interpreter whose path depends on time or on what ran before: the import system and the
-waiting inside `threading`. Modules of the standard library that the program names in an import statement are imported before the count starts.
+Counted is all Python code that runs between the program's first line and its end (threads that it waits for and exit handlers
+included), in libraries too, but for the parts of the interpreter whose path depends on time or on what ran before: the import system and
+the waiting inside `threading`. Modules of the standard library that the program names in an import statement are imported before the
+count starts.
 
 Not promised: work in C (sorting, regular expressions, numpy), which is one call; child processes; a program that ends by `os._exit` or
 a signal, which has no count. The program's own process does the counting and can write what it likes.
@@ -147,7 +149,7 @@ class _Tracer:
 
 
 def _tell_kinds(code: types.CodeType) -> bytes:
-    """For each offset the kind of its opcode; one more at the end, which is what the offset -1 finds: the start of a function before 3.11."""
+    """For each offset the kind of its opcode; one more at the end, found by the offset -1: the start of a function before 3.11."""
     table = bytearray([len(KINDS)]) * (len(code.co_code) + 1)
     table[-1] = _START
     for instruction in dis.get_instructions(code):
