@@ -10,6 +10,7 @@
     │   └── EngineClosed           the engine was closed, or belongs to another process
     ├── HostRefused                this machine can't give what was asked (exit 2)
     │   ├── NativeMissing          the compiled part is not there
+    │   ├── CounterUnavailable     nothing here counts the instructions of a native program
     │   ├── RungUnavailable        the kernel or a container refuses the isolation asked for
     │   └── RuntimeUnreachable     the interpreter can't be run, or not from inside the jail
     └── EngineError                our fault: retried, masked from scores, reported (exit 3)
@@ -96,6 +97,13 @@ class NativeMissing(HostRefused):
             f"the native part is missing ({path}): install a C compiler (apt install gcc libc6-dev) and reinstall groundrun,"
             " or ask for no isolation by name (isolation='none', --isolation none)"
         )
+
+
+class CounterUnavailable(HostRefused):
+    """Nothing on this machine counts the instructions of a native program as asked."""
+
+    def __init__(self, counter: str, missing: str, hint: str) -> None:
+        super().__init__(f"instructions can't be counted by {counter} here: {missing}; {hint}")
 
 
 class RungUnavailable(HostRefused):

@@ -148,18 +148,52 @@ class ExceptionInfo(msgspec.Struct, frozen=True):
         return self.type if isinstance(kind, type) and issubclass(kind, BaseException) else "an exception"
 
 
+class CostMode(StrEnum):
+    """What to measure beyond what always is."""
+
+    COUNTS = "counts"
+
+
+class Counter(StrEnum):
+    """What counted: the first two Python's events, the last two a native program's instructions. Only `hardware` counts from outside."""
+
+    MONITORING = "sys.monitoring"
+    SETTRACE = "settrace"
+    CALLGRIND = "callgrind"
+    HARDWARE = "hardware"
+
+
+class Counts(msgspec.Struct, frozen=True, kw_only=True):
+    """A cost that is the same number in every run of a deterministic program, however busy the host.
+
+    `events` are jumps, branches, calls and function starts of a Python program together (`engine/guest/counting.py` defines
+    them), or the instructions of a native one. Numbers can be compared only where `counter` and `python`, the interpreter's minor
+    version, are the same.
+    All but `hardware` is *in process*: the program can forge it, so it is never part of a score or a reward.
+    """
+
+    counter: Counter
+    events: int
+    python: str = ""
+    jumps: int | None = None
+    branches: int | None = None
+    calls: int | None = None
+    starts: int | None = None
+
+
 class Cost(msgspec.Struct, frozen=True, kw_only=True):
     """What a run used. `cpu_s`, `wall_s` and `memory_peak_bytes` are *kernel* numbers, measured from outside the program.
 
     `cpu_source` says how much of the slot `cpu_s` covers. `memory_peak_bytes` is None where only a cgroup could have known
-    the sum. `events` is *in process* and forgeable: never part of a score.
+    the sum. `counts` is there when it was asked for (`cost="counts"`) and the program came to an end of its own: *in process* and
+    forgeable, never part of a score.
     """
 
     cpu_s: float = 0.0
     wall_s: float = 0.0
     cpu_source: CpuSource = CpuSource.NOTHING
     memory_peak_bytes: int | None = None
-    events: int | None = None
+    counts: Counts | None = None
 
 
 class Isolation(msgspec.Struct, frozen=True, kw_only=True):

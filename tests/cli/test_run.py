@@ -70,3 +70,16 @@ def test_source_that_is_not_utf8_is_bad_input(tmp_path: Path) -> None:
     done = call(tmp_path, "p.py")
     assert done.returncode == 2
     assert done.stderr.decode() == "error: p.py: byte 5 is not UTF-8 (save the source as UTF-8)\n"
+
+
+def test_counts_are_told_and_named(tmp_path: Path) -> None:
+    """On a line after the last, and in the record; without an end there is no count."""
+    (tmp_path / "p.py").write_text("for i in range(10): pass")
+    done = call(tmp_path, "--cost", "counts", "p.py")
+    assert " events by " in done.stderr.decode().splitlines()[-1]
+    assert " 10 jumps, 11 branches, 1 calls, 1 starts" in done.stderr.decode()
+    found = json.loads(call(tmp_path, "--cost", "counts", "--json", "p.py").stdout)["cost"]["counts"]
+    assert (found["events"], found["python"]) == (23, f"{sys.version_info[0]}.{sys.version_info[1]}")
+    ended = call(tmp_path, "--cost", "counts", "-", stdin=b"import os; os._exit(0)")
+    assert ended.returncode == 0
+    assert ended.stderr.decode().splitlines()[-1].startswith("not counted: ")

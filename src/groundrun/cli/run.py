@@ -19,7 +19,7 @@ from groundrun.cli.options import (
 )
 from groundrun.engine import Job
 from groundrun.errors import BadInput, UsageError
-from groundrun.records import Execution, Limits, Outcome, Program
+from groundrun.records import CostMode, Counts, Execution, Limits, Outcome, Program
 from groundrun.reports.phrases import make_printable, name_guards, wrap_line
 
 
@@ -29,6 +29,9 @@ from groundrun.reports.phrases import make_printable, name_guards, wrap_line
 @click.option("--stdin", "stdin_path", metavar="PATH", type=click.Path(allow_dash=True), help="What the program reads; - passes ours on.")
 @click.option("--file", "files", metavar="[NAME=]PATH", multiple=True, help="A file to lie beside the program.")
 @click.option("--collect", metavar="NAME[=PATH]", multiple=True, help="A file of the program's to bring back.")
+@click.option(
+    "--cost", type=click.Choice([mode.value for mode in CostMode]), help="'counts' also counts events: the same number in every run."
+)
 @limit_options
 @engine_options
 @common_options
@@ -38,6 +41,7 @@ def run_verb(
     stdin_path: str | None,
     files: tuple[str, ...],
     collect: tuple[str, ...],
+    cost: str | None,
     limits: dict[str, float],
     chosen: EngineChoice,
     as_json: bool,
@@ -45,8 +49,8 @@ def run_verb(
     """Run one Python program in a jail and print what it printed.
 
     FILE is its source (- reads it from the standard input); ARGS go to the program. Options stand before FILE. The last line,
-    on the standard error, says how the program ended, what it cost and which guards were in force. Exit status 1 when the
-    program failed or hit a limit.
+    on the standard error, says how the program ended, what it cost and which guards were in force; with --cost one more says
+    what was counted and by what. Exit status 1 when the program failed or hit a limit.
     """
     if file == "-" and stdin_path == "-":
         raise UsageError("the standard input can't be both the source and what the program reads: name one of them as a file")
@@ -60,6 +64,7 @@ def run_verb(
         stdin=_read_bytes(stdin_path) if stdin_path else b"",
         argv=arguments,
         collect=tuple(targets),
+        cost=cost,
     )
     with chosen.make(workers=1, limits=replace_limits(Limits(), limits)) as engine:
         execution = engine.run(job)
@@ -69,6 +74,8 @@ def run_verb(
         print_json(_describe(execution))
     else:
         _show(execution)
+        if cost is not None:
+            tell(_tell_counts(execution.cost.counts))
         for name in targets.keys() - execution.files.keys():
             tell(f"warning: the program left no file {name}")
     return 0 if execution.outcome is Outcome.OK else 1
@@ -92,6 +99,13 @@ def _show(execution: Execution) -> None:
         ended += ", output cut"
     line = f"{ended}: {cost.cpu_s:.3f} s CPU, {cost.wall_s:.3f} s wall; {name_guards(execution.isolation)}"
     click.echo(wrap_line(line, indent=2, width=find_width()) if sys.stderr.isatty() else line, err=True)
+
+
+def _tell_counts(counts: Counts | None) -> str:
+    if counts is None:
+        return "not counted: the program never began, came to no end of its own, or took the counter away"
+    kinds = f"{counts.jumps} jumps, {counts.branches} branches, {counts.calls} calls, {counts.starts} starts"
+    return f"{counts.events} events by {counts.counter.value} on Python {counts.python}: {kinds}"
 
 
 def _describe(execution: Execution) -> dict[str, object]:

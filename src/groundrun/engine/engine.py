@@ -27,7 +27,7 @@ from groundrun.engine.host import choose_rung, count_cores, make_lane_maker
 from groundrun.engine.job import Job, as_job
 from groundrun.engine.pool import EngineStats, Pool, Run
 from groundrun.errors import EngineClosed, EngineError
-from groundrun.records import Execution, Isolation, Limits, Program, Rung
+from groundrun.records import CostMode, Execution, Isolation, Limits, Program, Rung
 
 Runnable = Program | Job | str
 MAX_HASH_SEED = (1 << 32) - 1  # the most that PYTHONHASHSEED takes
@@ -175,9 +175,13 @@ class Engine:
         argv: tuple[str, ...] = (),
         limits: Limits | None = None,
         collect: tuple[str, ...] = (),
+        cost: CostMode | str | None = None,
     ) -> Execution:
-        """Run one program and wait. The keywords replace the job's own fields. Raises EngineError for our faults only."""
-        result: Execution = _wait(self.submit(_with(program, stdin, argv, limits, collect)))
+        """Run one program and wait. The keywords replace the job's own fields. Raises EngineError for our faults only.
+
+        cost: "counts" for a cost that is the same number in every run, see `groundrun.records.Counts`.
+        """
+        result: Execution = _wait(self.submit(_with(program, stdin, argv, limits, collect, cost)))
         return result
 
     def run_pair(self, candidate: Job, grader: Job) -> tuple[Execution, Execution]:
@@ -222,9 +226,10 @@ class Engine:
         argv: tuple[str, ...] = (),
         limits: Limits | None = None,
         collect: tuple[str, ...] = (),
+        cost: CostMode | str | None = None,
     ) -> Execution:
         """`run` for asyncio; cancelling the task ends the program."""
-        result: Execution = await _awaitable(self.submit(_with(program, stdin, argv, limits, collect)))
+        result: Execution = await _awaitable(self.submit(_with(program, stdin, argv, limits, collect, cost)))
         return result
 
     async def arun_pair(self, candidate: Job, grader: Job) -> tuple[Execution, Execution]:
@@ -339,10 +344,22 @@ def _land(item: tuple[int, Run], flying: dict[int, Run]) -> Finished:
     raise error
 
 
-def _with(program: Runnable, stdin: bytes, argv: tuple[str, ...], limits: Limits | None, collect: tuple[str, ...]) -> Job:
+def _with(
+    program: Runnable,
+    stdin: bytes,
+    argv: tuple[str, ...],
+    limits: Limits | None,
+    collect: tuple[str, ...],
+    cost: CostMode | str | None,
+) -> Job:
     job = as_job(program)
-    if not (stdin or argv or limits or collect):
+    if not (stdin or argv or limits or collect or cost):
         return job
     return msgspec.structs.replace(
-        job, stdin=stdin or job.stdin, argv=argv or job.argv, limits=limits or job.limits, collect=collect or job.collect
+        job,
+        stdin=stdin or job.stdin,
+        argv=argv or job.argv,
+        limits=limits or job.limits,
+        collect=collect or job.collect,
+        cost=cost or job.cost,
     )

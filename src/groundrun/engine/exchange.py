@@ -9,14 +9,16 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import struct
 
 from groundrun.engine.guest.job import ENDING_BYTES, ENDING_OFFSET, REGION_BYTES, REPORT_BYTES, REPORT_OFFSET, encode_job
 from groundrun.engine.job import Job
-from groundrun.records import ExceptionInfo
+from groundrun.records import Counter, Counts, ExceptionInfo
 
 _SEALED = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
 _COLLECT_HEAD = struct.Struct("<II")
+_COUNTS = re.compile(rb"GRC1(sys\.monitoring|settrace) (3\.\d{1,3}) (\d{1,19} \d{1,19} \d{1,19} \d{1,19})")
 
 
 def make_sealed(name: str, data: bytes) -> int:
@@ -54,6 +56,17 @@ class Ending:
                 )
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return
+
+
+def read_counts(said: bytes) -> Counts | None:
+    """What a counted run said that it counted; None when it said nothing that can be read. *In process*."""
+    found = _COUNTS.fullmatch(said)
+    if found is None:
+        return None
+    jumps, branches, calls, starts = map(int, found[3].split())
+    events = jumps + branches + calls + starts
+    counter, python = Counter(found[1].decode()), found[2].decode()
+    return Counts(counter=counter, events=events, python=python, jumps=jumps, branches=branches, calls=calls, starts=starts)
 
 
 def _clean(said: object) -> str:

@@ -16,7 +16,7 @@ from groundrun.engine.bare import BareLane
 from groundrun.engine.cgroups import Delegation, find_cpu_quota, find_delegation
 from groundrun.engine.exchange import Exchange
 from groundrun.engine.interpreter import Interpreter, describe_interpreter, find_unreachable, find_unreadable
-from groundrun.engine.job import Job
+from groundrun.engine.job import COUNTING_GUEST, Job
 from groundrun.engine.pool import MakeLane
 from groundrun.engine.warden import NATIVE, Setup, WardenLane, memory_guard
 from groundrun.errors import EngineError, HostRefused, NativeMissing, RungUnavailable, RuntimeUnreachable, WorkerDied
@@ -68,20 +68,23 @@ def choose_rung(isolation: Rung | None, require: Rung | None, *, python: str, la
 
 
 def make_lane_maker(rung: Rung, *, python: str, landlock_abi: int | None, hash_seed: int = 0) -> MakeLane:
-    """A function that makes lanes of that rung: its argument is the lane's name, `program` or `grader`."""
+    """A function that makes lanes of that rung: its argument is the lane's name, `program`, `grader` or `counting`."""
     if rung is Rung.NONE:
         return lambda _: BareLane(python, hash_seed)
-    setup = msgspec.structs.replace(_find_setup(rung, python, landlock_abi), hash_seed=hash_seed)
+    setup = msgspec.structs.replace(find_setup(rung, python, landlock_abi), hash_seed=hash_seed)
     grader = msgspec.structs.replace(setup, guests=("groundrun.judging.guest.grader",))
-    return lambda name: WardenLane(grader if name == "grader" else setup)
+    counting = msgspec.structs.replace(setup, guests=(COUNTING_GUEST,))
+    others = {"grader": grader, "counting": counting}
+    return lambda name: WardenLane(others.get(name, setup))
 
 
 def try_rung(rung: Rung, *, python: str, landlock_abi: int | None) -> Isolation:
     """Run an empty program on that rung: the guards it has here. Raises HostRefused and kin, with the reason."""
-    return _find_setup(rung, python, landlock_abi).isolation
+    return find_setup(rung, python, landlock_abi).isolation
 
 
-def _find_setup(rung: Rung, python: str, landlock_abi: int | None) -> Setup:
+def find_setup(rung: Rung, python: str, landlock_abi: int | None) -> Setup:
+    """What lanes of that rung are made of here, tried once. Raises HostRefused and kin, with the reason."""
     found = _try(os.getpid(), rung, python, landlock_abi)
     if isinstance(found, Exception):
         raise found

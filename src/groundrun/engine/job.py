@@ -8,11 +8,13 @@ import msgspec
 
 from groundrun.engine.guest.program import NAME as MAIN
 from groundrun.errors import UsageError
-from groundrun.records import Limits, Program
+from groundrun.records import CostMode, Limits, Program
 
 PROGRAM_GUEST = "groundrun.engine.guest.program"
+COUNTING_GUEST = "groundrun.engine.guest.counting"
 GUESTS = (
     PROGRAM_GUEST,
+    COUNTING_GUEST,
     "groundrun.engine.guest.server",
     "groundrun.judging.guest.grader",
     "groundrun.judging.guest.files",
@@ -28,8 +30,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """What to run. `collect` names files below the working folder that come back in `Execution.files`.
 
     `guest` is the module that carries the job out inside the jail; `payload` is handed to it and is opaque to the engine.
-    `limits` None means the engine's own. `standing`: the guest module by which the second of a pair can
-    serve the partners of equal jobs after this one, where the rung has that (`engine.standing`).
+    `limits` None means the engine's own. `cost` "counts" also counts what the program executes: `Cost.counts`. `standing`: the guest module
+    by which the second of a pair can serve the partners of equal jobs after this one, where the rung has that (`engine.standing`).
     """
 
     program: Program
@@ -40,6 +42,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     guest: str = PROGRAM_GUEST
     payload: bytes = b""
     standing: str = ""
+    cost: CostMode | str | None = None
 
 
 def as_job(what: Program | Job | str) -> Job:
@@ -49,9 +52,11 @@ def as_job(what: Program | Job | str) -> Job:
     job = Job(program=what) if isinstance(what, Program) else what
     if job.program.language != "python":
         raise UsageError(f"language {job.program.language!r} is not supported yet: only 'python' is")
+    if job.cost is not None:
+        job = _counted(job)
     for path in (*job.program.files, *job.collect):
         _check_path(path)
-    if job.guest == PROGRAM_GUEST:
+    if job.guest in (PROGRAM_GUEST, COUNTING_GUEST):
         _check_main(job.program)
     if len(job.collect) > MAX_COLLECTED or sum(len(path.encode()) + 1 for path in job.collect) > MAX_COLLECTED_BYTES:
         raise UsageError(f"collect names {len(job.collect)} files, at most {MAX_COLLECTED} come back: collect fewer, or an archive")
@@ -61,6 +66,15 @@ def as_job(what: Program | Job | str) -> Job:
         if "\0" in argument:
             raise UsageError("argv holds a NUL character, which no program can receive")
     return job
+
+
+def _counted(job: Job) -> Job:
+    """The same with the guest that counts. Raises UsageError where nothing can count."""
+    if job.cost not in set(CostMode):
+        raise UsageError(f"cost {job.cost!r} is not known: only 'counts' is, or None")
+    if job.guest not in (PROGRAM_GUEST, COUNTING_GUEST):
+        raise UsageError(f"what {job.guest} runs can't be counted: cost='counts' is for whole programs")
+    return msgspec.structs.replace(job, guest=COUNTING_GUEST, cost=CostMode(job.cost))
 
 
 def _check_main(program: Program) -> None:

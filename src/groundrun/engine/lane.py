@@ -7,8 +7,8 @@ from typing import Protocol
 import msgspec
 
 from groundrun.engine.classification import KernelFacts, classify
-from groundrun.engine.exchange import Exchange, read_output
-from groundrun.engine.job import Job
+from groundrun.engine.exchange import Exchange, read_counts, read_output
+from groundrun.engine.job import COUNTING_GUEST, Job
 from groundrun.records import Cost, Execution, Isolation, Limits
 
 
@@ -57,7 +57,16 @@ def gather(job: Job, limits: Limits, exchange: Exchange, facts: KernelFacts, iso
     status = facts.wait_status
     code = status >> 8 & 0xFF if status & 0x7F == 0 else None
     number = status & 0x7F or None
-    cost = Cost(cpu_s=facts.cpu_s, wall_s=facts.wall_s, cpu_source=facts.cpu_source, memory_peak_bytes=facts.memory_peak_bytes)
+    report, counts = exchange.read_report(), None
+    if job.guest == COUNTING_GUEST:
+        report, counts = b"", read_counts(report)
+    cost = Cost(
+        cpu_s=facts.cpu_s,
+        wall_s=facts.wall_s,
+        cpu_source=facts.cpu_source,
+        memory_peak_bytes=facts.memory_peak_bytes,
+        counts=counts,
+    )
     return Execution(
         outcome=classify(facts, ending, limits=limits, written=max(out_size, err_size)),
         isolation=isolation,
@@ -69,5 +78,5 @@ def gather(job: Job, limits: Limits, exchange: Exchange, facts: KernelFacts, iso
         exception=ending.exception,
         truncated=max(out_size, err_size) > limits.output_bytes,
         files=exchange.read_files(),
-        report=exchange.read_report(),
+        report=report,
     )

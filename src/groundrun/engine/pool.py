@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from groundrun.engine.attempt import Attempt
-from groundrun.engine.job import Job
+from groundrun.engine.job import COUNTING_GUEST, Job
 from groundrun.engine.lane import Lane
 from groundrun.engine.standing import Standing
 from groundrun.errors import EngineClosed, EngineError
@@ -260,7 +260,8 @@ class Worker:
         limits = [job.limits or self._pool.limits for job in jobs]
         try:
             standing = self._stand(jobs[1], limits[1]) if len(jobs) > 1 else None
-            names = ("program",) if standing is not None else ("program", "grader")
+            counted = jobs[0].guest == COUNTING_GUEST  # in a zygote that did nothing else, so that what it has imported never varies
+            names = ("counting",) if counted else ("program",) if standing is not None else ("program", "grader")
             lanes = [self._lane(name) for name, _ in zip(names, jobs, strict=False)]
             attempt = Attempt(jobs, limits, lanes, standing)
         except EngineError:

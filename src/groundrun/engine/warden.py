@@ -32,7 +32,7 @@ from groundrun.engine.job import Job
 from groundrun.engine.lane import Usage
 from groundrun.engine.policy import SLOT, choose_rules, choose_view, encode_ruleset, guest_roots, program_environment
 from groundrun.engine.remains import FOLDER_PREFIX, sweep_folders
-from groundrun.errors import ProtocolError, RungUnavailable, RuntimeUnreachable, WorkerDied
+from groundrun.errors import CounterUnavailable, ProtocolError, RungUnavailable, RuntimeUnreachable, WorkerDied
 from groundrun.records import CpuSource, Isolation, Limits, MemoryGuard, Rung
 
 NATIVE = Path(__file__).resolve().parent / "native" / "bin"
@@ -61,6 +61,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     """What a lane is made of; the same for every lane of an engine.
 
     `private_uid`: programs get a uid of their own (only as root). `missing`: what this host and rung can't give.
+    `processes_shown`: programs find their own processes below /proc, which callgrind needs; only at `namespaces`.
     """
 
     rung: Rung
@@ -70,6 +71,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     private_uid: bool
     isolation: Isolation
     hash_seed: int = 0
+    processes_shown: bool = False
     guests: tuple[str, ...] = ("groundrun.engine.guest.program", "groundrun.engine.guest.server")
 
 
@@ -120,6 +122,13 @@ class WardenLane:
             self.close()
             raise
         self._baseline = ready.baseline
+
+    @property
+    def pid(self) -> int:
+        """The warden's, whose descendants are all that the lane runs."""
+        if self._process is None:
+            raise WorkerDied("warden", "the lane is closed")
+        return self._process.pid
 
     def begin(self, job: Job, limits: Limits, exchange: Exchange, channel: int) -> None:
         """Send the request; the warden takes the descriptors."""
@@ -322,6 +331,8 @@ def _refusal(setup: Setup, reply: _Reply) -> Exception:
     if reply.text.startswith(("clone", "unshare", "mounting", "writing uid_map", "making the mount")):
         hint = "allow user namespaces (sysctl kernel.unprivileged_userns_clone=1, or a container with --security-opt seccomp=unconfined)"
         return RungUnavailable(setup.rung.value, said, f"{hint}, or use isolation='landlock'")
+    if reply.text.startswith(("showing processes", "keeping the mount")):
+        return CounterUnavailable("callgrind", said, "it needs Linux 5.8 or later and a /proc of which nothing is masked")
     return WorkerDied("warden", said)
 
 
@@ -384,6 +395,7 @@ def _arguments(setup: Setup, number: int, layout: _Layout, uid: int | None) -> l
         words += ["--uid", str(uid)]
     words += describe_to_warden(setup.delegation, number)
     if setup.rung is Rung.NAMESPACES:
+        words += ["--processes-shown", "1"] if setup.processes_shown else []
         view = choose_view(setup.interpreter)
         words += [word for real, where in view.binds for word in ("--bind", real, where)]
         words += [word for name, folder in guest_roots().items() for word in ("--bind", folder, layout.roots[name])]

@@ -17,11 +17,17 @@ NAME = "main.py"
 
 def main(job: GuestJob) -> None:
     """Run the job's source as the main program; what it raises passes through."""
+    code, module = prepare(job)
+    exec(code, module.__dict__)
+
+
+def prepare(job: GuestJob) -> tuple[types.CodeType, types.ModuleType]:
+    """Put everything in place for the job's source as the main program: its code and its module. Raises SyntaxError."""
     folder = os.getcwd()
     path = f"{folder}/{NAME}"
     save(path, job.source)
     sys.path.insert(0, folder)
-    execute(job.source, path, job.argv)
+    return make(job.source, path, job.argv)
 
 
 def save(path: str, source: str) -> None:
@@ -31,12 +37,12 @@ def save(path: str, source: str) -> None:
     os.close(descriptor)
 
 
-def execute(source: str, path: str, argv: list[str]) -> None:
-    """Make a fresh main module of a source, and run it."""
+def make(source: str, path: str, argv: list[str]) -> tuple[types.CodeType, types.ModuleType]:
+    """The code of a source, and a fresh main module for it."""
     module = types.ModuleType("__main__")
     names = module.__dict__
     names["__file__"] = path
     names["__builtins__"] = __builtins__
     sys.modules["__main__"] = module
     sys.argv = [path, *argv]
-    exec(compile(source, path, "exec", dont_inherit=True), names)
+    return compile(source, path, "exec", dont_inherit=True), module

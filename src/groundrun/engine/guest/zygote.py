@@ -162,7 +162,8 @@ class _Rehearsal:
         folder = os.getcwd()
         self._program.save(os.devnull, job.source)
         sys.path.insert(0, folder)
-        self._program.execute(job.source, "main.py", job.argv)
+        code, module = self._program.make(job.source, "main.py", job.argv)
+        exec(code, module.__dict__)
         sys.path.remove(folder)
 
 

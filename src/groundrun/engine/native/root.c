@@ -107,6 +107,7 @@ void build_root(const struct policy *policy) {
     if (chdir("/") || mount("groundrun", "/new", "tmpfs", MS_NOSUID | MS_NODEV, "size=4m,mode=0755")) fail("mounting the root");
     make_parents("/new/run/slot", 1);
     make_parents("/new/run/empty", 1);
+    if (policy->processes_shown) make_parents("/new/proc", 1);
     for (int i = 0; i < policy->mount_count; i++) {
         const struct mount_entry *entry = &policy->mounts[i];
         switch (entry->kind) {

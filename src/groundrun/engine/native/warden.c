@@ -50,6 +50,7 @@ static void parse(int count, char **words) {
         if (!strcmp(word, "--rung")) policy.namespaces = !strcmp(value, "namespaces");
         else if (!strcmp(word, "--control")) set_failure_socket(policy.control = atoi(value));
         else if (!strcmp(word, "--host")) policy.host = atoi(value);
+        else if (!strcmp(word, "--processes-shown")) policy.processes_shown = atoi(value);
         else if (!strcmp(word, "--uid")) policy.uid = (uint32_t)strtoul(value, NULL, 10);
         else if (!strcmp(word, "--policy")) policy.zygote_policy = atoi(value);
         else if (!strcmp(word, "--folder")) policy.folder = value;
@@ -106,6 +107,33 @@ static void gain_namespaces(void) {
     write_map(getpid(), "gid_map", 0, gid);
 }
 
+/* Mount a procfs of the jail's process namespace at its /proc: read-only, nothing but processes, and of these only what the reader may
+ * inspect. The kernel allows a new procfs only beside one that is wholly visible: so it is made in the mount namespace `outside`,
+ * where the host's still is, by a process of the jail's namespace, and carried in. Nothing of the host's procfs enters the jail. */
+static void show_processes(int jail, int outside) {
+    int status = 0;
+    pid_t helper = fork();
+    if (helper == 0) {
+        if (setns(jail, CLONE_NEWPID)) fail("joining the jail's processes");
+        pid_t inside = fork();
+        if (inside == 0) {
+            int made, files;
+            if (setns(outside, CLONE_NEWNS)) fail("showing processes: setns");
+            if ((files = (int)syscall(SYS_fsopen, "proc", 1 /* CLOEXEC */)) < 0) fail("showing processes: fsopen");
+            if (syscall(SYS_fsconfig, files, 1 /* SET_STRING */, "hidepid", "invisible", 0) || syscall(SYS_fsconfig, files, 1, "subset", "pid", 0) ||
+                syscall(SYS_fsconfig, files, 6 /* CREATE */, NULL, NULL, 0))
+                fail("showing processes: fsconfig");
+            if ((made = (int)syscall(SYS_fsmount, files, 1, 1 | 2 | 4 | 8 /* RDONLY, NOSUID, NODEV, NOEXEC */)) < 0) fail("showing processes: fsmount");
+            if (setns(jail, CLONE_NEWNS)) fail("showing processes: setns");
+            if (syscall(SYS_move_mount, made, "", AT_FDCWD, "/proc", 4 /* F_EMPTY_PATH */)) fail("showing processes: move_mount");
+            _exit(0);
+        }
+        if (inside < 0 || waitpid(inside, &status, 0) != inside || status) _exit(1);
+        _exit(0);
+    }
+    if (helper < 0 || waitpid(helper, &status, 0) != helper || status) _exit(1); /* the helper has said why */
+}
+
 static void run_jail(int go) __attribute__((noreturn));
 static void run_jail(int go) {
     char byte;
@@ -122,8 +150,8 @@ static void run_jail(int go) {
     serve(&policy, &guards);
 }
 
-static void guard_jail(void) __attribute__((noreturn));
-static void guard_jail(void) {
+static void guard_jail(int outside) __attribute__((noreturn));
+static void guard_jail(int outside) {
     int go[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, go)) fail("socketpair");
     const int flags = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNS | SIGCHLD;
@@ -137,10 +165,11 @@ static void guard_jail(void) {
     if (!policy.uid) write_proc(jail, "setgroups", "deny");
     write_map(jail, "uid_map", INSIDE_UID, policy.uid);
     write_map(jail, "gid_map", INSIDE_UID, policy.uid);
-    if (write(go[0], "g", 1) != 1 || write(go[0], "g", 1) != 1) fail("starting the jail");
-    close(policy.control);
     int watch = open_pidfd(jail);
     if (watch < 0) fail("pidfd_open");
+    if (policy.processes_shown) show_processes(watch, outside);
+    if (write(go[0], "g", 1) != 1 || write(go[0], "g", 1) != 1) fail("starting the jail");
+    close(policy.control);
     struct pollfd sources[2] = {{.fd = watch, .events = POLLIN}, {.fd = policy.host, .events = POLLIN}};
     while (poll(sources, 2, -1) < 0 && errno == EINTR) {}
     kill(jail, SIGKILL);
@@ -165,8 +194,11 @@ int main(int count, char **words) {
         policy.proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
         if (policy.proc < 0) fail("opening /proc");
         gain_namespaces();
+        int outside = -1;
+        if (policy.processes_shown && ((outside = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC)) < 0 || unshare(CLONE_NEWNS)))
+            fail("keeping the mount namespace");
         build_root(&policy);
-        guard_jail();
+        guard_jail(outside);
     }
     if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) fail("prctl");
     if (mkdir(policy.folder, 0711)) fail("making %s", policy.folder);

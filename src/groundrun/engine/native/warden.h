@@ -19,6 +19,7 @@ struct mount_entry {
 
 struct policy {
     int namespaces;          /* 1: rung namespaces, 0: rung landlock */
+    int processes_shown;     /* 1: programs find their own processes below /proc (rung namespaces) */
     int control, host;       /* socket to the host; pidfd of the host's process */
     uint32_t uid;            /* the uid outside; 0: keep the caller's */
     struct mount_entry mounts[MAX_PATHS];
