@@ -28,3 +28,12 @@ def read_cpu_s(cpu_file: str | None) -> float:
         if key == "usage_usec":
             return int(value) / 1e6
     return int(text) / 1e9
+
+
+def read_page_faults() -> int | None:
+    """Page faults of the whole machine since it started, None where the kernel doesn't tell: on an idle machine a row's own."""
+    try:
+        lines = Path("/proc/vmstat").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) for line in lines if line.startswith("pgfault ")), None)

@@ -1,7 +1,8 @@
 """groundrun's own rows: the engine on both rungs with every guard on, and the judge that keeps the tests out of the candidate's process.
 
 One Engine in one process, driven by as many threads as it has workers, which is how the peers are driven too. The judge's
-calibration, once per problem in real use, is outside the clock; a check then runs candidate and grader in two jails.
+calibration, once per problem in real use, is outside the clock; a check then runs candidate and grader in two jails. The row with a grader
+per problem judges `CANDIDATES` candidates of each in a row, as evaluations with several samples do; the other has another problem every time.
 """
 
 from __future__ import annotations
@@ -30,9 +31,12 @@ def run_engine(tasks: Sequence[Task], workers: int, *, rung: str) -> Iterator[Li
         yield Lineup(tasks=tasks, check=lambda task: engine.run(task.program).outcome is Outcome.OK, pool=pool)
 
 
+CANDIDATES = 10
+
+
 @contextlib.contextmanager
-def run_judge(tasks: Sequence[Task], workers: int) -> Iterator[Lineup]:
-    """Candidate and tests in two jails, joined by a channel."""
+def run_judge(tasks: Sequence[Task], workers: int, *, candidates: int) -> Iterator[Lineup]:
+    """Candidate and tests in two jails, joined by a channel; so many candidates of a problem one after another."""
     from groundrun.engine import Engine
     from groundrun.errors import HostRefused
     from groundrun.judging import calibrate, judge
@@ -62,11 +66,12 @@ def run_judge(tasks: Sequence[Task], workers: int) -> Iterator[Lineup]:
             verdict = judge(engine, problem, completion, calibration)
             return verdict.passed is True and verdict.protected
 
-        yield Lineup(tasks=tasks, check=check, pool=pool)
+        yield Lineup(tasks=[task for task in tasks for _ in range(candidates)], check=check, pool=pool)
 
 
 OURS: dict[str, Contestant] = {
     "namespaces": functools.partial(run_engine, rung="namespaces"),
     "landlock": functools.partial(run_engine, rung="landlock"),
-    "judge": run_judge,
+    "judge": functools.partial(run_judge, candidates=CANDIDATES),
+    "judge_fresh": functools.partial(run_judge, candidates=1),
 }

@@ -95,7 +95,9 @@ def _as_subject(problem: Problem) -> Subject | None:
 def measure(programs: str, subjects: list[Subject], *, python: str, runs: int, first: dict[str, Counts]) -> tuple[Row, dict[str, Counts]]:
     """Run all of them; the row, and each program's counts."""
     found: dict[str, Counts] = {}
-    differing, drawing, spreads, slowdowns, against = [], [], [], [], []
+    differing: list[str] = []
+    drawing: list[str] = []
+    spreads, slowdowns, against = [], [], []
     with Engine(workers=1, python=python) as engine:
         for subject in subjects:
             counted_job = msgspec.structs.replace(subject.job, cost=CostMode.COUNTS)

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from bench.lineup import Check, Missing
-from bench.meter import join_cgroup, read_cpu_s
+from bench.meter import join_cgroup, read_cpu_s, read_page_faults
 from bench.ours import OURS
 from bench.peers import PEERS
 from bench.task import Order, Task, read_order
@@ -40,14 +40,17 @@ def carry_out(order: Order) -> dict[str, object]:
             timed = functools.partial(time_check, lineup.check)
             list(lineup.pool.map(timed, lineup.tasks[:WARMING]))
             tasks = list(lineup.tasks) * order.passes
+            faults = read_page_faults()
             cpu_s, started = read_cpu_s(order.cpu_file), time.perf_counter()
             laps = list(lineup.pool.map(timed, tasks))
             wall_s, cpu_s = time.perf_counter() - started, read_cpu_s(order.cpu_file) - cpu_s
+            ended = read_page_faults()
     except Missing as error:
         return {"missing": str(error)}
     return {
         "wall_s": wall_s,
         "cpu_s": cpu_s if order.cpu_file is not None or lineup.waits else None,
+        "page_faults": None if faults is None or ended is None else ended - faults,
         "latencies_s": [seconds for _, seconds in laps],
         "passed": sum(passed for passed, _ in laps),
         "failed": sorted({task.task_id for task, (passed, _) in zip(tasks, laps, strict=True) if not passed}),

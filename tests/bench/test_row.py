@@ -37,7 +37,7 @@ def order(contestant: str, passes: int = 2) -> Order:
     return Order(contestant=contestant, workers=2, passes=passes, tasks=[RIGHT, WRONG], cgroup=None, cpu_file=None)
 
 
-@pytest.mark.parametrize("contestant", ["plain", "namespaces", "landlock", "judge", "bubblewrap"])
+@pytest.mark.parametrize("contestant", ["plain", "namespaces", "landlock", "judge", "judge_fresh", "bubblewrap"])
 def test_wrong_solutions_fail_in_every_row(contestant: str) -> None:
     """A row that is fast because it checks nothing would pass them."""
     result = carry_out(order(contestant))

@@ -13,7 +13,7 @@ from groundrun.cli.race import CONTENDERS, Race, hold_race, load_workload
 from groundrun.cli.whole import ENTRANTS, OURS, WholeRace, race_whole
 from groundrun.engine import Engine
 
-WIDTH, WHOLE_WIDTH = 110, 130
+WIDTH, WHOLE_WIDTH = 125, 130
 """Columns that the tables need; lines are not broken where the terminal is narrower or there is none."""
 
 
@@ -127,7 +127,7 @@ def _show_whole(race: WholeRace) -> None:
 
 
 def _show(race: Race) -> None:
-    table = _make_table(("contestant", "how", "exec/s", "CPU ms", "p50 ms", "namespaces is", "passed"), 2)
+    table = _make_table(("contestant", "how", "exec/s", "CPU ms", "faults", "p50 ms", "namespaces is", "passed"), 2)
     for row in race.rows:
         ratio, cpu = race.ratio_to.get(row.key), row.cpu_ms
         table.add_row(
@@ -135,6 +135,7 @@ def _show(race: Race) -> None:
             row.mode,
             f"{row.exec_per_s:.1f}",
             "?" if cpu is None else f"{cpu:.2f}",
+            "?" if row.page_faults is None else f"{row.page_faults:.0f}",
             f"{row.p50_ms:.2f}",
             "" if ratio is None else f"{ratio:.2f} x as fast",
             f"{row.passed[0]}/{row.passed[1]}",
@@ -142,6 +143,9 @@ def _show(race: Race) -> None:
     _print(table, WIDTH)
     click.echo(f"{race.workload}; {race.workers} at once; medians of {race.rounds} interleaved rounds, {race.passes} passes each")
     click.echo(f"processor time by {race.cpu_source}" + ("" if race.cpu_source == "cgroup" else "; ? where that would miss most of it"))
+    for key, cost in race.judge_costs.items():
+        if cost is not None:
+            click.echo(f"{key} costs {cost:.2f} x the processor time of the single process")
     for row in race.rows:
         if row.failed:
             click.echo(f"{row.name} ({row.mode}) did not pass: {', '.join(row.failed)}")

