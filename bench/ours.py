@@ -1,8 +1,9 @@
 """groundrun's own rows: the engine on both rungs with every guard on, and the judge that keeps the tests out of the candidate's process.
 
 One Engine in one process, driven by as many threads as it has workers, which is how the peers are driven too. The judge's
-calibration, once per problem in real use, is outside the clock; a check then runs candidate and grader in two jails. The row with a grader
-per problem judges `CANDIDATES` candidates of each in a row, as evaluations with several samples do; the other has another problem every time.
+calibration, once per problem in real use, is outside the clock; a check then runs candidate and grader in two jails. The row with
+a grader per problem judges `CANDIDATES` candidates of each in a row, as evaluations with several samples do; the other has another
+problem every time.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from bench.lineup import Missing
+from bench.ours import CANDIDATES
 from bench.peers import load_peer, record_outputs, run_bubblewrap, run_evalplus, run_plain
 from bench.row import carry_out
 from bench.task import Order, Task
@@ -43,9 +44,10 @@ def test_wrong_solutions_fail_in_every_row(contestant: str) -> None:
     result = carry_out(order(contestant))
     if "missing" in result:
         pytest.skip(f"{contestant}: {result['missing']}")
-    assert (result["passed"], result["failed"]) == (2, ["wrong"])
+    each = CANDIDATES if contestant == "judge" else 1
+    assert (result["passed"], result["failed"]) == (2 * each, ["wrong"])
     latencies = result["latencies_s"]
-    assert isinstance(latencies, list) and len(latencies) == 4
+    assert isinstance(latencies, list) and len(latencies) == 4 * each
     assert (result["cpu_s"] is not None) == (contestant == "plain")
 
 

@@ -245,3 +245,33 @@ _OPERATIONS: dict[str, Callable[[Any, tuple[Any, ...], dict[str, Any]], object]]
     "str": lambda target, arguments, keywords: str(target),
     "repr": lambda target, arguments, keywords: repr(target),
 }
+
+
+_REHEARSED = """
+def served(*arguments, **named):
+    if named:
+        raise ValueError("no")
+    return [sorted(each) if isinstance(each, list) else each for each in arguments]
+"""
+
+
+def rehearse() -> None:
+    """Answer calls that were asked in advance, and leave nothing: what a zygote does before its children do it."""
+    import _socket
+
+    calls: tuple[tuple[tuple[Any, ...], dict[str, Any]], ...] = (
+        ((1, 2.5, "text"), {}),
+        (([3, 1, 2], {"a": (1, None)}), {}),
+        ((), {"named": True}),
+    )
+    before = sys.argv, sys.stdout, list(sys.path)
+    ours, theirs = _socket.socketpair()
+    for number, (arguments, keywords) in enumerate(calls, start=1):
+        send_frame(theirs.fileno(), encode((number, "call", None, arguments, keywords, (), DRAIN)))
+    theirs.shutdown(_socket.SHUT_WR)
+    serve(GuestJob(_REHEARSED, "served", [], b"", {}, ours.fileno(), lambda offset, data: None))
+    ours.close()
+    theirs.close()
+    sys.argv, sys.stdout, sys.path[:] = before
+    del sys.modules[NAME]
+    linecache.cache.pop(FILE, None)

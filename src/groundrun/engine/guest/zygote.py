@@ -10,7 +10,6 @@ garbage collector was told to leave it alone, so that a child touches few pages.
 
 from __future__ import annotations
 
-import _socket
 import ctypes
 import gc
 import json
@@ -75,9 +74,14 @@ class _Guests:
         self.job = self.boot.load("groundrun.engine.guest.job", self._shelf)
 
     def get(self, name: str) -> Any:
-        """The module of that name; a new one is loaded and frozen before the next fork."""
+        """The module of that name; a new one is loaded, rehearsed and frozen before the next fork."""
         if name not in self._loaded:
-            self._loaded[name] = self.boot.load(name, self._shelf)
+            module = self._loaded[name] = self.boot.load(name, self._shelf)
+            try:
+                for _ in range(_TIMES if hasattr(module, "rehearse") else 0):
+                    module.rehearse()
+            except Exception:
+                del module  # what failed in a rehearsal will fail in a job, where it is told
             gc.collect()
             gc.freeze()
         return self._loaded[name]
@@ -102,12 +106,6 @@ def sample(numbers: List[float], threshold: float) -> bool:
 assert sample([1.0, 2.0, 3.9], 0.3) == True
 assert sample([1, 2], 0.3) == True
 """
-_SERVED = """
-def served(*arguments, **named):
-    if named:
-        raise ValueError("no")
-    return [sorted(each) if isinstance(each, list) else each for each in arguments]
-"""
 _TIMES = 16  # after so many the interpreter has specialized what it runs, and writes to it no more
 
 
@@ -129,27 +127,6 @@ def _warm_up(guests: _Guests) -> None:
     for _ in range(_TIMES):
         guests.boot.run(_Rehearsal(program), guests.job.decode_job(job, channel=-1, write=_ignore))
     sys.argv, sys.modules["__main__"] = before
-    _rehearse_server(guests)
-
-
-def _rehearse_server(guests: _Guests) -> None:
-    """Let the function server answer calls that were asked in advance."""
-    server, transport = (guests.get(f"groundrun.engine.guest.{name}") for name in ("server", "transport"))
-    calls = [((1, 2.5, "text"), {}), (([3, 1, 2], {"a": (1, None)}), {}), ((), {"named": True})]
-    for _ in range(_TIMES):
-        before = sys.argv, sys.stdout, list(sys.path)
-        ours, theirs = _socket.socketpair()
-        for number, (arguments, keywords) in enumerate(calls, start=1):
-            frame = transport.encode((number, "call", None, arguments, keywords, (), server.DRAIN))
-            transport.send_frame(theirs.fileno(), frame)
-        theirs.shutdown(_socket.SHUT_WR)
-        job = guests.job.encode_job(source=_SERVED, entry_point="served", argv=(), payload=b"", files={})
-        server.serve(guests.job.decode_job(job, channel=ours.fileno(), write=_ignore))
-        ours.close()
-        theirs.close()
-        sys.argv, sys.stdout, sys.path[:] = before
-        del sys.modules[server.NAME]
-        server.linecache.cache.clear()
 
 
 class _Rehearsal:

@@ -15,7 +15,9 @@ import sys
 
 from groundrun.engine.guest.job import GuestJob
 from groundrun.engine.guest.transport import send_frame
-from groundrun.judging.guest.grader import STARTED, grade_candidate
+from groundrun.judging.guest.grader import STARTED, grade_candidate, rehearse
+
+__all__ = ["main", "rehearse"]
 
 _INT = 4
 
