@@ -137,3 +137,31 @@ def test_what_the_grader_prints_does_not_add_up(engine: Engine, calibration: Cal
 )
 def test_tests_that_keep_state_are_known_by_their_text(text: str, expected: bool) -> None:
     assert keeps_no_state((text,)) is expected
+
+
+COUNTS = Problem(
+    task_id="counts",
+    prompt="",
+    entry_point="size",
+    reference="def size(n):\n    return 5 * n\n",
+    hidden=(CodeTest(source="def check(size):\n    assert sum(1 for _ in range(size(1))) == 5\n", call="check"),),
+    limits=Limits(cpu_s=1.0, wall_s=5.0),
+)
+
+
+@pytest.mark.exec
+def test_a_grader_that_dies_fails_its_candidate_and_no_other(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not masked: what kills graders would else be a way not to be judged. Limits count anew for each candidate."""
+    monkeypatch.setattr(grading_module, "GRADER_CPU_S", 0.5)
+    known = calibrate(engine, COUNTS)
+    right, deadly, slow = (f"def size(n):\n    return {number}\n" for number in (5, 10**9, 3_000_000))
+    assert _judge(engine, known, right, COUNTS).passed
+    before = _served(engine)
+    verdict = _judge(engine, known, deadly, COUNTS)
+    assert verdict.passed is False
+    assert "the grader couldn't finish reading or comparing what the candidate gave" in verdict.reason
+    assert _judge(engine, known, right, COUNTS).passed
+    assert before == _served(engine) == 1
+    for _ in range(6):  # together far more than one grader may use
+        assert _judge(engine, known, slow, COUNTS).reason == "a test failed"
+    assert _served(engine) == 7

@@ -1,8 +1,8 @@
 """A run that serves many: a job that stays in its slot and is handed one partner's channel after another, with a report for each.
 
-What it costs to start a process is then paid once for a row of partners. Each partner's share of the processor and of the wall clock is
-bounded by the kernel as that of a run of its own would be (`Lane.renew`), and so is what it used. It is handed to nobody once it
-died, once it served `MOST`, or once it wrote much.
+What it costs to start a process is then paid once for a row of partners. What it may use of the processor for each is bounded by the kernel
+as that of a run of its own would be (`Lane.renew`), and of the wall clock by the host. What it used for each isn't asked: that would cost
+another exchange, and nothing needs it. It is handed to nobody once it died, once it served `MOST`, or once it wrote much.
 
 For processes that are ours, such as the graders of one problem: what one partner sent can be in the memory that serves the next.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+import time
 
 import msgspec
 
@@ -19,14 +20,14 @@ from groundrun.engine.classification import KernelFacts
 from groundrun.engine.exchange import Exchange
 from groundrun.engine.guest.job import REPORT_BYTES
 from groundrun.engine.job import Job
-from groundrun.engine.lane import Lane, Usage, gather
+from groundrun.engine.lane import Lane, gather
 from groundrun.errors import EngineError, WorkerDied
 from groundrun.records import Cost, CpuSource, Execution, Limits, Outcome
 
 MOST = 256
 MOST_WRITTEN = 1 << 20  # bytes on its standard output
-_LIFE = Limits(cpu_s=1e6, wall_s=1e6)
-_IDLE = Limits(cpu_s=5.0, wall_s=1e6)
+_FOREVER_S = 1e6
+_LINGER_S = 5.0  # from the end of its channel to its own
 _HEAD = struct.Struct("<I")
 
 
@@ -37,15 +38,13 @@ class Standing:
         self.job = job
         self._limits, self._lane = limits, lane
         self._served = 0
-        self._before: Usage | None = None
+        self._began = 0.0
         self._facts: KernelFacts | None = None
         self._exchange = Exchange(job)
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            life = msgspec.structs.replace(limits, cpu_s=_LIFE.cpu_s, wall_s=_LIFE.wall_s)
+            life = msgspec.structs.replace(limits, cpu_s=_FOREVER_S, wall_s=_FOREVER_S)
             lane.begin(msgspec.structs.replace(job, guest=job.standing), life, self._exchange, theirs.fileno())
-            if lane.renew(limits) is None:  # reading its task and getting ready is bounded too
-                raise WorkerDied("standing run", "it ended before it began")
         except BaseException:
             self.abandon()
             raise
@@ -60,26 +59,24 @@ class Standing:
     def begin(self, channel: int) -> None:
         """Hand over a partner's channel, whose limits begin now. That it has ended shows in `finish`."""
         self._served += 1
-        self._before = self._lane.renew(self._limits)
+        self._began = time.monotonic()
+        alive = self._lane.renew(Limits(cpu_s=self._limits.cpu_s, wall_s=_FOREVER_S))
         try:
             socket.send_fds(self._control, [b"\1"], [channel])
         except OSError as error:
-            if self._before is not None:
+            if alive is not None:
                 raise WorkerDied("standing run", str(error)) from error
 
     def finish(self) -> Execution:
         """Wait until the partner is served, or the run has ended; what came of it for this partner alone."""
         report = self._read()
-        used = self._lane.renew(_IDLE) if report is not None and self._before is not None else None
-        if report is None or used is None or self._before is None:
+        if report is None:  # it is out of time, or its end is on its way
+            late = time.monotonic() - self._began >= self._limits.wall_s
+            self._lane.cancel(0.0 if late else _LINGER_S)
             self._facts = self._lane.finish()
-            return gather(self.job, self._limits, self._exchange, self._facts, self._lane.isolation)
-        cost = Cost(
-            cpu_s=used.cpu_s - self._before.cpu_s,
-            wall_s=used.wall_s - self._before.wall_s,
-            cpu_source=CpuSource.CGROUP,
-            memory_peak_bytes=used.memory_peak_bytes,
-        )
+            ended = gather(self.job, self._limits, self._exchange, self._facts, self._lane.isolation)
+            return msgspec.structs.replace(ended, outcome=Outcome.WALL_LIMIT) if ended.outcome is Outcome.CANCELLED else ended
+        cost = Cost(wall_s=time.monotonic() - self._began, cpu_source=CpuSource.NOTHING)
         return Execution(outcome=Outcome.OK, isolation=self._lane.isolation, cost=cost, exit_code=0, report=report)
 
     def close(self) -> None:
@@ -98,7 +95,8 @@ class Standing:
         self._exchange.close()
 
     def _read(self) -> bytes | None:
-        """The report, None when it ends before it gave one. The kernel's limits end every wait."""
+        """The report, None when it ends before it gave one, or gives none in time."""
+        self._control.settimeout(self._limits.wall_s)
         try:
             size = _HEAD.unpack(_receive(self._control, _HEAD.size))[0]
             return _receive(self._control, size) if size <= REPORT_BYTES else None
