@@ -47,9 +47,8 @@ class Attempt:
 
     def gather(self) -> tuple[Execution, ...]:
         """What came back."""
-        rungs = [lane.isolation for lane in self._lanes]
         try:
-            return tuple(gather(*each) for each in zip(self._jobs, self._limits, self._exchanges, self._facts, rungs, strict=True))
+            return tuple(gather(*each) for each in zip(self._jobs, self._limits, self._exchanges, self._facts, self._lanes, strict=True))
         except OSError as error:
             raise EngineError(f"what a run left can't be read: {error}") from error
 

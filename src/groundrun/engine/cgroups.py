@@ -84,6 +84,20 @@ def find_cpu_quota() -> float:
     return min(quotas)
 
 
+def find_memory_limit() -> float:
+    """Bytes that this process's cgroup and those above it allow; infinity without a limit."""
+    own, mounts = _own_cgroups(), _mounted()
+    limits = [float("inf")]
+    for controller, file in (("", "memory.max"), ("memory", "memory.limit_in_bytes")):
+        folder = _folder(mounts.get(controller), own.get(controller))
+        for place in [folder, *folder.parents] if folder else []:
+            try:
+                limits.append(int((place / file).read_text()))
+            except (OSError, ValueError):
+                continue
+    return min(limits)
+
+
 def name_cgroups(delegation: Delegation, number: int) -> list[str]:
     """The folders of lane `number`'s standing cgroup; the one that programs join themselves, for its memory, comes first."""
     folders = list(dict.fromkeys(folder for folder in (delegation.memory, delegation.cpu, delegation.pids) if folder))

@@ -27,7 +27,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """What to run. `collect` names files below the working folder that come back in `Execution.files`.
 
     `guest` is the module that carries the job out inside the jail; `payload` is handed to it and is opaque to the engine.
-    `limits` None means the engine's own.
+    `limits` None means the engine's own. `flavour` None means: chosen by what the program imports (a grader's is then `bare`).
     """
 
     program: Program
@@ -37,6 +37,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     collect: tuple[str, ...] = ()
     guest: str = PROGRAM_GUEST
     payload: bytes = b""
+    flavour: str | None = None
 
 
 def as_job(what: Program | Job | str) -> Job:

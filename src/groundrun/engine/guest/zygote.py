@@ -21,6 +21,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 CONTROL = 3
 _COMMON = ("bisect", "collections", "copy", "functools", "heapq", "itertools", "math", "operator", "re", "string", "typing")
 FIRST_CGROUP = 4
+_CLONE_THREAD = 0x10000
+_AHEAD: set[str] = set()  # top-level names of what only the flavour brought in
 
 
 def main() -> NoReturn:
@@ -39,6 +41,9 @@ def main() -> NoReturn:
     for name in policy["guests"]:
         guests.get(name)
     _warm_up()
+    if failure := _import_ahead(policy["modules"]):
+        library.gr_refuse(0, failure.encode("utf-8", "replace"))
+        os._exit(1)
     problem = _set_guards(library, policy)
     if problem:
         library.gr_refuse(problem[0], problem[1].encode())
@@ -87,6 +92,32 @@ def _warm_up() -> None:
         "".join(traceback.format_exception(type(error), error, error.__traceback__))
     io.TextIOWrapper(io.BytesIO(b"x"), encoding="utf-8").read()
     print(end="", flush=True)
+
+
+def _use_numpy(numpy: Any) -> None:
+    """What its first use prepares: loops by type, printing of arrays, the settings of floating point errors."""
+    numbers = numpy.arange(10)
+    str(numbers.sum()), str(numbers * 1.5), repr(numbers @ numbers)
+
+
+_WARMERS = {"numpy": _use_numpy}
+
+
+def _import_ahead(modules: list[str]) -> str | None:
+    """Import the modules of the flavour; what went wrong, or None."""
+    before = set(sys.modules)
+    for name in modules:
+        try:
+            __import__(name)
+        except BaseException as error:
+            return f"importing {name}: {type(error).__name__}: {error}"
+    _AHEAD.update(name.partition(".")[0] for name in set(sys.modules) - before)
+    for name in _WARMERS:
+        if name in sys.modules:
+            _WARMERS[name](sys.modules[name])
+    if modules and ctypes.CDLL(None).unshare(_CLONE_THREAD):  # refused to a process that has threads, no effect otherwise
+        return f"importing {', '.join(modules)}: it starts threads, and no process that has threads can be forked safely"
+    return None
 
 
 def _set_guards(library: Any, policy: dict[str, Any]) -> tuple[int, str] | None:
@@ -139,7 +170,15 @@ def _become(library: Any, guests: _Guests, module: Any, work: bytes) -> NoReturn
     os.close(4)
     if job.files:
         guests.job.lay_out(job.files)
+        _make_way(job.files)
     os._exit(guests.boot.run(module, job))
+
+
+def _make_way(files: dict[str, bytes]) -> None:
+    """What was imported ahead must not hide a program's own file of that name."""
+    for top in {path.partition("/")[0].removesuffix(".py") for path in files} & _AHEAD:
+        for name in [name for name in sys.modules if name.partition(".")[0] == top]:
+            del sys.modules[name]
 
 
 if __name__ == "__main__":

@@ -1,0 +1,151 @@
+"""Flavours of the zygote: which modules it imports before it is forked, and which flavour a program is run in.
+
+A program that imports numpy would pay for that in every run, a hundred times what the rest of it costs. In the flavour `numpy` the import was
+done once, before the fork. `bare` imports nothing more; `scientific` what of numpy, pandas, scipy and sympy is installed; a user
+registers more. The choice is a pure function of the program's text and files: the smallest flavour that holds everything that
+the program imports and any flavour could hold, else the one that holds most of it.
+
+The scan reads text and runs nothing. It may see an import where there is none (in a string): the program then runs in a
+larger flavour than it needs. It doesn't see a name that is put together at run time: the program then imports it itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import PurePosixPath
+
+import msgspec
+
+from groundrun.engine.interpreter import find_modules
+from groundrun.engine.job import Job
+from groundrun.errors import FlavourUnavailable, UsageError
+from groundrun.records import BARE, Program
+
+BUILT_IN: dict[str, tuple[str, ...]] = {
+    BARE: (),
+    "numpy": ("numpy",),
+    "scientific": ("numpy", "pandas", "scipy", "sympy"),
+}
+_GAP = r"(?:[ \t\f]|\\\r?\n)++"  # possessive throughout: a hostile text costs no more than a long one
+_IMPORT = re.compile(
+    rf"(?:^|[;:])[ \t\f]*+(?:import{_GAP}(?P<names>\w[^;#\n\\]*+(?:\\\r?\n[^;#\n\\]*+)*+)"
+    rf"|from{_GAP}(?P<home>\w++)(?:[ \t\f]*+\.[ \t\f]*+\w++)*+{_GAP}import\b)"
+    r"|(?:__import__|import_module)[ \t]*+\([ \t]*+(?:name[ \t]*+=[ \t]*+)?['\"](?P<word>\w++)",
+    re.MULTILINE,
+)
+_NAME = re.compile(r"\w+")
+
+
+def find_imports(source: str) -> frozenset[str]:
+    """The top-level names of the modules that a source text imports, as far as its text shows; relative imports have none."""
+    found = set()
+    for match in _IMPORT.finditer(source):
+        names = match["names"]
+        if names is None:
+            found.add(match["home"] or match["word"])
+            continue
+        for part in names.split(","):
+            if name := _NAME.search(part):
+                found.add(name[0])
+    return frozenset(found)
+
+
+class Flavour(msgspec.Struct, frozen=True, kw_only=True):
+    """`modules` are what its zygote imports, dotted names allowed; `registered`: by the user, who then wants to know when it fails."""
+
+    name: str
+    modules: tuple[str, ...]
+    registered: bool = False
+
+    @property
+    def tops(self) -> frozenset[str]:
+        """The top-level names of its modules."""
+        return frozenset(module.partition(".")[0] for module in self.modules)
+
+
+BARE_FLAVOUR = Flavour(name=BARE, modules=())
+
+
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
+    """Which flavour a job is for. `asked`: by the job itself. `covered`: a zygote of it holds all that some flavour could hold for it."""
+
+    flavour: Flavour
+    asked: bool = False
+    covered: bool = True
+
+
+class Catalogue:
+    """The flavours that an engine knows, and what of the built-in ones its interpreter has. `warms`: there are zygotes at all."""
+
+    def __init__(self, registered: Mapping[str, Sequence[str]], *, python: str, warms: bool = True) -> None:
+        self._python, self._warms = python, warms
+        self._registered = {name: tuple(modules) for name, modules in registered.items()}
+        self._named = BUILT_IN | self._registered
+        self._known = frozenset(module.partition(".")[0] for modules in self._named.values() for module in modules)
+
+    @cached_property
+    def flavours(self) -> dict[str, Flavour]:
+        """By name; modules of built-in flavours that aren't installed are left out. Asks the interpreter the first time."""
+        wanted = {module for name, modules in BUILT_IN.items() for module in modules if name not in self._registered}
+        installed = find_modules(self._python, tuple(sorted(wanted)))
+        found = {}
+        for name, modules in self._named.items():
+            registered = name in self._registered
+            held = modules if registered else tuple(module for module in modules if module in installed)
+            found[name] = Flavour(name=name, modules=held, registered=registered)
+        return found
+
+    def choose(self, job: Job, *, scanned: bool = True, without: frozenset[str] = frozenset()) -> Choice:
+        """The flavour that a job names, or else the one that fits its program: `bare` when it is not to be scanned.
+
+        without: flavours that can't be had. Raises UsageError for a name that is no flavour, FlavourUnavailable when nothing of it is installed.
+        """
+        if job.flavour is not None:
+            found = self._find(job.flavour)
+            return Choice(flavour=found if self._warms else BARE_FLAVOUR, asked=True, covered=self._warms or not found.modules)
+        needed = self._needs(job.program) if scanned else frozenset()
+        if not needed:
+            return Choice(flavour=BARE_FLAVOUR)
+        flavours = self.flavours.values()
+        needed &= frozenset().union(*(flavour.tops for flavour in flavours))
+        to_be_had = [flavour for flavour in flavours if flavour.name not in without] if self._warms else [BARE_FLAVOUR]
+        best = max(to_be_had, key=lambda flavour: (len(needed & flavour.tops), -len(flavour.modules)))
+        return Choice(flavour=best, covered=needed <= best.tops)
+
+    def _find(self, name: str) -> Flavour:
+        if name == BARE:
+            return BARE_FLAVOUR
+        if name not in self._named:
+            raise UsageError(f"{name!r} is no flavour: known are {', '.join(self._named)}; Engine(flavours=...) adds more")
+        found = self.flavours[name]
+        if not found.modules:
+            raise FlavourUnavailable(name, f"{self._python} has none of {', '.join(BUILT_IN[name])}")
+        return found
+
+    def _needs(self, program: Program) -> frozenset[str]:
+        """The modules that a program imports and some flavour names, except those that are files of its own."""
+        texts = [program.source, *(_decode(data) for path, data in program.files.items() if path.endswith(".py"))]
+        if not any(name in text for text in texts for name in self._known):
+            return frozenset()
+        imported = frozenset().union(*map(find_imports, texts))
+        return (imported & self._known) - {PurePosixPath(path).parts[0].removesuffix(".py") for path in program.files}
+
+
+def check_flavours(flavours: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
+    """The user's flavours, checked. Raises ValueError for what can't be one."""
+    checked = {}
+    for name, modules in flavours.items():
+        if name == BARE:
+            raise ValueError("flavour 'bare' imports nothing: register yours under another name")
+        if isinstance(modules, str) or not all(isinstance(each, str) and all(map(str.isidentifier, each.split("."))) for each in modules):
+            raise ValueError(f"flavour {name!r} must be a list of module names, not {modules!r}")
+        checked[name] = tuple(modules)
+        if not checked[name]:
+            raise ValueError(f"flavour {name!r} names no module: leave it out, programs without one run in 'bare'")
+    return checked
+
+
+def _decode(data: bytes) -> str:
+    return data.decode("utf-8", "replace")
