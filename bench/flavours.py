@@ -63,7 +63,10 @@ def read_usage() -> tuple[float, int]:
     own = resource.getrusage(resource.RUSAGE_SELF)
     seconds, faults = own.ru_utime + own.ru_stime, own.ru_minflt
     for pid in find_descendants(os.getpid()):
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:  # over since: its parent counts it
+            continue
         faults += int(fields[7]) + int(fields[8])
         seconds += sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
     return seconds, faults

@@ -54,9 +54,10 @@ class Engine:
         installed in it.
     limits: for jobs that don't bring their own. landlock_abi: use at most this version of landlock's interface.
     hash_seed: PYTHONHASHSEED of every program, so that two engines can show what depends on it.
-    flavours: modules to import ahead of the programs that import them, by a name of yours, besides `bare`, `numpy` and `scientific`; name only what
-        you trust, because what is imported ahead is imported outside the inner walls. flavour_idle_s: seconds after which an unused one is retired;
-        flavour_memory_bytes: what all of them may keep resident, None for a quarter of what is available.
+    flavours: modules to import ahead of the programs that import them, by a name of yours, besides the built-in `bare`, `numpy`,
+        `numpy.random` and `scientific`; name only what you trust: what is imported ahead is imported outside the inner walls.
+    flavour_idle_s: seconds after which a flavour that nobody uses is retired; flavour_memory_bytes: what all but `bare` may keep
+        resident, None for a quarter of what is available.
     Raises HostRefused (and kin) on first use when the host can't give what was asked.
     """
 

@@ -1,9 +1,10 @@
 """Flavours of the zygote: which modules it imports before it is forked, and which flavour a program is run in.
 
-A program that imports numpy would pay for that in every run, a hundred times what the rest of it costs. In the flavour `numpy` the import was
-done once, before the fork. `bare` imports nothing more; `scientific` what of numpy, pandas, scipy and sympy is installed; a user
-registers more. The choice is a pure function of the program's text and files: the smallest flavour that holds everything that
-the program imports and any flavour could hold, else the one that holds most of it.
+A program that imports numpy would pay for that in every run, twenty times what the rest of it costs. In the flavour `numpy` the import
+was done once, before the fork. `bare` imports nothing more; `numpy.random` that too, which numpy itself leaves until it is used;
+`scientific` what of pandas, scipy and sympy is installed besides; a user registers more. The choice is a pure function of the program's
+text and files: the smallest flavour that holds everything that the program imports and any flavour could hold, else the one that holds most
+of it.
 
 The scan reads text and runs nothing. It may see an import where there is none (in a string): the program then runs in a
 larger flavour than it needs. It doesn't see a name that is put together at run time: the program then imports it itself.
@@ -23,10 +24,12 @@ from groundrun.engine.job import Job
 from groundrun.errors import FlavourUnavailable, UsageError
 from groundrun.records import BARE, Program
 
+_NUMPY = ("numpy", "numpy.fft", "numpy.ma", "numpy.polynomial")
 BUILT_IN: dict[str, tuple[str, ...]] = {
     BARE: (),
-    "numpy": ("numpy",),
-    "scientific": ("numpy", "pandas", "scipy", "sympy"),
+    "numpy": _NUMPY,
+    "numpy.random": (*_NUMPY, "numpy.random"),  # apart, because it alone adds to a child's cost about what all of the rest of numpy adds
+    "scientific": (*_NUMPY, "numpy.random", "pandas", "scipy", "sympy"),
 }
 _GAP = r"(?:[ \t\f]|\\\r?\n)++"  # possessive throughout: a hostile text costs no more than a long one
 _IMPORT = re.compile(
@@ -60,9 +63,9 @@ class Flavour(msgspec.Struct, frozen=True, kw_only=True):
     registered: bool = False
 
     @property
-    def tops(self) -> frozenset[str]:
-        """The top-level names of its modules."""
-        return frozenset(module.partition(".")[0] for module in self.modules)
+    def holds(self) -> frozenset[str]:
+        """The modules that its zygotes have, those above them included."""
+        return frozenset(self.modules) | {module.partition(".")[0] for module in self.modules}
 
 
 BARE_FLAVOUR = Flavour(name=BARE, modules=())
@@ -83,24 +86,26 @@ class Catalogue:
         self._python, self._warms = python, warms
         self._registered = {name: tuple(modules) for name, modules in registered.items()}
         self._named = BUILT_IN | self._registered
-        self._known = frozenset(module.partition(".")[0] for modules in self._named.values() for module in modules)
+        self._known = frozenset().union(*(Flavour(name=name, modules=modules).holds for name, modules in self._named.items()))
+        self._tops = frozenset(module for module in self._known if "." not in module)
 
     @cached_property
     def flavours(self) -> dict[str, Flavour]:
         """By name; modules of built-in flavours that aren't installed are left out. Asks the interpreter the first time."""
         wanted = {module for name, modules in BUILT_IN.items() for module in modules if name not in self._registered}
-        installed = find_modules(self._python, tuple(sorted(wanted)))
+        installed = find_modules(self._python, tuple(sorted({module.partition(".")[0] for module in wanted})))
         found = {}
         for name, modules in self._named.items():
             registered = name in self._registered
-            held = modules if registered else tuple(module for module in modules if module in installed)
+            held = modules if registered else tuple(module for module in modules if module.partition(".")[0] in installed)
             found[name] = Flavour(name=name, modules=held, registered=registered)
         return found
 
     def choose(self, job: Job, *, scanned: bool = True, without: frozenset[str] = frozenset()) -> Choice:
         """The flavour that a job names, or else the one that fits its program: `bare` when it is not to be scanned.
 
-        without: flavours that can't be had. Raises UsageError for a name that is no flavour, FlavourUnavailable when nothing of it is installed.
+        without: flavours that can't be had. Raises UsageError for a name that is no flavour, FlavourUnavailable when nothing of
+        it is installed.
         """
         if job.flavour is not None:
             found = self._find(job.flavour)
@@ -109,10 +114,10 @@ class Catalogue:
         if not needed:
             return Choice(flavour=BARE_FLAVOUR)
         flavours = self.flavours.values()
-        needed &= frozenset().union(*(flavour.tops for flavour in flavours))
+        needed &= frozenset().union(*(flavour.holds for flavour in flavours))
         to_be_had = [flavour for flavour in flavours if flavour.name not in without] if self._warms else [BARE_FLAVOUR]
-        best = max(to_be_had, key=lambda flavour: (len(needed & flavour.tops), -len(flavour.modules)))
-        return Choice(flavour=best, covered=needed <= best.tops)
+        best = max(to_be_had, key=lambda flavour: (len(needed & flavour.holds), -len(flavour.modules)))
+        return Choice(flavour=best, covered=needed <= best.holds)
 
     def _find(self, name: str) -> Flavour:
         if name == BARE:
@@ -126,11 +131,18 @@ class Catalogue:
 
     def _needs(self, program: Program) -> frozenset[str]:
         """The modules that a program imports and some flavour names, except those that are files of its own."""
-        texts = [program.source, *(_decode(data) for path, data in program.files.items() if path.endswith(".py"))]
-        if not any(name in text for text in texts for name in self._known):
+        texts = [program.source, *(data.decode("utf-8", "replace") for path, data in program.files.items() if path.endswith(".py"))]
+        if not any(name in text for text in texts for name in self._tops):
             return frozenset()
         imported = frozenset().union(*map(find_imports, texts))
-        return (imported & self._known) - {PurePosixPath(path).parts[0].removesuffix(".py") for path in program.files}
+        imported -= {PurePosixPath(path).parts[0].removesuffix(".py") for path in program.files}
+        inner = {module for module in self._known - self._tops if module.partition(".")[0] in imported}
+        return (imported & self._tops) | {module for module in inner if any(_mentions(text, module) for text in texts)}
+
+
+def _mentions(text: str, module: str) -> bool:
+    """Whether a text has the last word of a module's name: `np.random` means `numpy.random` where numpy is imported."""
+    return re.search(rf"\b{module.rpartition('.')[2]}\b", text) is not None
 
 
 def check_flavours(flavours: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
@@ -145,7 +157,3 @@ def check_flavours(flavours: Mapping[str, Iterable[str]]) -> dict[str, tuple[str
         if not checked[name]:
             raise ValueError(f"flavour {name!r} names no module: leave it out, programs without one run in 'bare'")
     return checked
-
-
-def _decode(data: bytes) -> str:
-    return data.decode("utf-8", "replace")

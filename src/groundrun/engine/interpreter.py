@@ -66,7 +66,7 @@ def describe_interpreter(executable: str) -> Interpreter:
 
 
 def name_interpreter(python: str | None) -> str:
-    """The executable that `python` means: the present one for None, and for a folder (a virtual environment, a prefix) the one in its bin."""
+    """The executable that `python` means: the present one for None, and the one in its bin for the folder of a virtual environment."""
     if python is None:
         return sys.executable
     if not os.path.isdir(python):

@@ -26,7 +26,8 @@ _Key = tuple[str, str]
 class MakeLane(Protocol):
     """What starts a lane."""
 
-    def __call__(self, role: str, flavour: Flavour = BARE_FLAVOUR, /) -> Lane: ...
+    def __call__(self, role: str, flavour: Flavour = BARE_FLAVOUR, /) -> Lane:
+        """A lane that is ready. Raises FlavourUnavailable when the modules can't be imported."""
 
 
 class FlavourStats(msgspec.Struct, frozen=True, kw_only=True):

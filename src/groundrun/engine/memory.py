@@ -7,6 +7,7 @@ from pathlib import Path
 
 from groundrun.engine.cgroups import find_memory_limit
 
+
 def find_available_bytes() -> int:
     """What could be used without swapping, by the kernel's estimate, and no more than the cgroup allows."""
     available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -31,9 +31,9 @@ from groundrun.engine.flavour import BARE_FLAVOUR, Flavour
 from groundrun.engine.interpreter import Interpreter
 from groundrun.engine.job import Job
 from groundrun.engine.lane import Usage
+from groundrun.engine.memory import find_resident_bytes
 from groundrun.engine.policy import SLOT, choose_rules, choose_view, encode_ruleset, guest_roots, program_environment
 from groundrun.engine.remains import FOLDER_PREFIX, sweep_folders
-from groundrun.engine.memory import find_resident_bytes
 from groundrun.errors import FlavourUnavailable, ProtocolError, RungUnavailable, RuntimeUnreachable, WorkerDied
 from groundrun.records import CpuSource, Isolation, Limits, MemoryGuard, Rung
 
