@@ -22,7 +22,7 @@ from typing import Any
 
 import msgspec
 
-from groundrun.engine.flavour import Catalogue, check_flavours
+from groundrun.engine.flavour import Catalogue, Flavour, check_flavours
 from groundrun.engine.host import choose_rung, count_cores, make_lane_maker
 from groundrun.engine.interpreter import name_interpreter
 from groundrun.engine.job import Job, as_job
@@ -173,6 +173,11 @@ class Engine:
         if self._isolation is None:
             self._isolation = self.run("").isolation
         return self._isolation
+
+    @property
+    def flavours(self) -> dict[str, Flavour]:
+        """What can be imported ahead of programs, by name. Asks the interpreter what of it is installed; starts nothing."""
+        return Catalogue(self._settings["flavours"], python=name_interpreter(self._settings["python"])).flavours
 
     def reseed(self, hash_seed: int) -> Engine:
         """Another engine, like this one but for its hash seed; close it as well."""

@@ -29,37 +29,42 @@ BUILT_IN: dict[str, tuple[str, ...]] = {
     BARE: (),
     "numpy": _NUMPY,
     "numpy.random": (*_NUMPY, "numpy.random"),  # apart, because it alone adds to a child's cost about what all of the rest of numpy adds
-    "scientific": (*_NUMPY, "numpy.random", "pandas", "scipy", "sympy"),
+    "scientific": (*_NUMPY, "numpy.random", "pandas", "scipy", "scipy.signal", "scipy.stats", "sympy"),
 }
-_GAP = r"(?:[ \t\f]|\\\r?\n)++"  # possessive throughout: a hostile text costs no more than a long one
-_IMPORT = re.compile(
-    rf"(?:^|[;:])[ \t\f]*+(?:import{_GAP}(?P<names>\w[^;#\n\\]*+(?:\\\r?\n[^;#\n\\]*+)*+)"
-    rf"|from{_GAP}(?P<home>\w++)(?:[ \t\f]*+\.[ \t\f]*+\w++)*+{_GAP}import\b)"
-    r"|(?:__import__|import_module)[ \t]*+\([ \t]*+(?:name[ \t]*+=[ \t]*+)?['\"](?P<word>\w++)",
-    re.MULTILINE,
+_IMPORT = re.compile(  # of one line; possessive, so that a hostile one costs no more than a long one
+    r"(?:^|[;:])[ \t\f]*+(?:import[ \t\f]++(?P<names>\w[^;#]*+)|from[ \t\f]++(?P<home>\w++)(?:[ \t\f]*+\.[ \t\f]*+\w++)*+[ \t\f]++import\b)"
+    r"|(?:__import__|import_module)[ \t]*+\([ \t]*+(?:name[ \t]*+=[ \t]*+)?['\"](?P<word>\w++)"
 )
 _NAME = re.compile(r"\w+")
 
 
 def find_imports(source: str) -> frozenset[str]:
     """The top-level names of the modules that a source text imports, as far as its text shows; relative imports have none."""
-    found = set()
-    for match in _IMPORT.finditer(source):
-        names = match["names"]
-        if names is None:
-            found.add(match["home"] or match["word"])
+    found: set[str] = set()
+    if "import" not in source:
+        return frozenset()
+    text = source.replace("\r\n", "\n").replace("\r", "\n").replace("\\\n", " ")
+    for line in text.split("\n"):
+        if "import" not in line:
             continue
-        for part in names.split(","):
-            if name := _NAME.search(part):
-                found.add(name[0])
+        for match in _IMPORT.finditer(line):
+            if match["names"] is None:
+                found.add(match["home"] or match["word"])
+                continue
+            names = map(_NAME.search, match["names"].split(","))
+            found.update(name[0] for name in names if name is not None)
     return frozenset(found)
 
 
 class Flavour(msgspec.Struct, frozen=True, kw_only=True):
-    """`modules` are what its zygote imports, dotted names allowed; `registered`: by the user, who then wants to know when it fails."""
+    """`modules` are what its zygote imports, dotted names allowed; `missing`: what it would import too, were it installed.
+
+    `registered`: by the user, who then wants to know when it fails.
+    """
 
     name: str
     modules: tuple[str, ...]
+    missing: tuple[str, ...] = ()
     registered: bool = False
 
     @property
@@ -97,8 +102,9 @@ class Catalogue:
         found = {}
         for name, modules in self._named.items():
             registered = name in self._registered
-            held = modules if registered else tuple(module for module in modules if module.partition(".")[0] in installed)
-            found[name] = Flavour(name=name, modules=held, registered=registered)
+            held = tuple(module for module in modules if registered or module.partition(".")[0] in installed)
+            missing = tuple(module for module in modules if module not in held)
+            found[name] = Flavour(name=name, modules=held, missing=missing, registered=registered)
         return found
 
     def choose(self, job: Job, *, scanned: bool = True, without: frozenset[str] = frozenset()) -> Choice:
@@ -142,7 +148,8 @@ class Catalogue:
 
 def _mentions(text: str, module: str) -> bool:
     """Whether a text has the last word of a module's name: `np.random` means `numpy.random` where numpy is imported."""
-    return re.search(rf"\b{module.rpartition('.')[2]}\b", text) is not None
+    word = module.rpartition(".")[2]
+    return word in text and re.search(rf"\b{word}\b", text) is not None
 
 
 def check_flavours(flavours: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:

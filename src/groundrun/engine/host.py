@@ -24,7 +24,7 @@ from groundrun.engine.warden import NATIVE, Setup, WardenLane, memory_guard
 from groundrun.errors import EngineError, HostRefused, NativeMissing, RungUnavailable, RuntimeUnreachable, WorkerDied
 from groundrun.records import Isolation, Limits, Program, Rung
 
-_MAP_NEEDED = 1_000_000_000 + (1 << 30)
+_MAP_NEEDED = 1_000_000_000 + (1 << 31)
 
 
 def count_cores() -> int:

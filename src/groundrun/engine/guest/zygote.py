@@ -10,6 +10,7 @@ garbage collector was told to leave it alone, so that a child touches few pages.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import json
@@ -105,17 +106,26 @@ def _use_numpy(numpy: Any) -> None:
 
 
 def _use_random(random: Any) -> None:
-    random.default_rng(1).random(2)
-    random.rand(2)
-
     def seed() -> None:  # without an argument it takes five times as long
         random.seed(int.from_bytes(os.urandom(4), "little"))
 
     seed()
     _AFRESH.append(seed)
+    random.rand(2)
+    random.default_rng(1).random(2)
 
 
-_FIRST_USES = {"numpy": _use_numpy, "numpy.random": _use_random}
+def _use_pandas(pandas: Any) -> None:
+    frame = pandas.DataFrame({"a": [1, 2], "b": ["x", "y"]})
+    str(frame), str(frame.groupby("b").a.sum()), str(frame.describe())
+
+
+def _use_sympy(sympy: Any) -> None:
+    x = sympy.Symbol("x")
+    str(sympy.expand((x + 1) ** 2)), str(sympy.solve(x**2 - 4, x)), str(sympy.diff(sympy.sin(x), x))
+
+
+_FIRST_USES = {"numpy": _use_numpy, "numpy.random": _use_random, "pandas": _use_pandas, "sympy": _use_sympy}
 
 
 def _import_ahead(modules: list[str]) -> str | None:
@@ -130,7 +140,8 @@ def _import_ahead(modules: list[str]) -> str | None:
     os.register_at_fork = _register
     for name, use in _FIRST_USES.items():
         if name in sys.modules:
-            use(sys.modules[name])
+            with contextlib.suppress(Exception):  # another version's ways are no reason to do without it
+                use(sys.modules[name])
     _AHEAD.update(name.partition(".")[0] for name in set(sys.modules) - before)
     if modules and ctypes.CDLL(None).unshare(_CLONE_THREAD):  # refused to a process that has threads, no effect otherwise
         return f"importing {', '.join(modules)}: threads were started, and a process that has some can't be forked safely"
