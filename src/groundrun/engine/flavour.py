@@ -121,9 +121,15 @@ class Catalogue:
             return Choice(flavour=BARE_FLAVOUR)
         flavours = self.flavours.values()
         needed &= frozenset().union(*(flavour.holds for flavour in flavours))
-        to_be_had = [flavour for flavour in flavours if flavour.name not in without] if self._warms else [BARE_FLAVOUR]
+        to_be_had = [flavour for flavour in flavours if not self._fails(flavour, without)] if self._warms else [BARE_FLAVOUR]
         best = max(to_be_had, key=lambda flavour: (len(needed & flavour.holds), -len(flavour.modules)))
         return Choice(flavour=best, covered=needed <= best.holds)
+
+    def _fails(self, flavour: Flavour, without: frozenset[str]) -> bool:
+        """Whether it is one of those that can't be had, or a built-in one that imports all that one of them does."""
+        if flavour.name in without:
+            return True
+        return not flavour.registered and any(set(self.flavours[name].modules) <= set(flavour.modules) for name in without)
 
     def _find(self, name: str) -> Flavour:
         if name == BARE:
