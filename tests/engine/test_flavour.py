@@ -154,7 +154,7 @@ def test_a_larger_flavour_is_not_tried_where_what_it_holds_failed() -> None:
     assert choose("import numpy\nnumpy.random.seed()", without=("numpy.random",)) == ("numpy", False)
 
 
-MINE = ([], "torch", ["a b"], ["a..b"], [1])
+MINE: tuple[object, ...] = ([], "torch", ["a b"], ["a..b"], [1])
 
 
 @pytest.mark.parametrize("flavours", [{"bare": ["os"]}, *({"mine": each} for each in MINE)])

@@ -108,7 +108,7 @@ class Catalogue:
         return found
 
     def choose(self, job: Job, *, scanned: bool = True, without: frozenset[str] = frozenset()) -> Choice:
-        """The flavour that a job names, or else the one that fits its program: `bare` when it is not to be scanned.
+        """The flavour that a job names, or else the one that fits its text: `bare` when it names none to scan and its program is not to be.
 
         without: flavours that can't be had. Raises UsageError for a name that is no flavour, FlavourUnavailable when nothing of
         it is installed.
@@ -116,7 +116,9 @@ class Catalogue:
         if job.flavour is not None:
             found = self._find(job.flavour)
             return Choice(flavour=found if self._warms else BARE_FLAVOUR, asked=True, covered=self._warms or not found.modules)
-        needed = self._needs(job.program) if scanned else frozenset()
+        needed: frozenset[str] = frozenset()
+        if scanned or job.scan is not None:
+            needed = self._needs(job.program if job.scan is None else Program(job.scan))
         if not needed:
             return Choice(flavour=BARE_FLAVOUR)
         flavours = self.flavours.values()

@@ -27,7 +27,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """What to run. `collect` names files below the working folder that come back in `Execution.files`.
 
     `guest` is the module that carries the job out inside the jail; `payload` is handed to it and is opaque to the engine.
-    `limits` None means the engine's own. `flavour` None means: chosen by what the program imports (a grader's is then `bare`).
+    `limits` None means the engine's own. `flavour` None means: chosen by what the program imports, or, where `scan` is set, by what that
+    text does (for guests that run more than the program); a grader without either runs in `bare`.
     """
 
     program: Program
@@ -38,6 +39,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     guest: str = PROGRAM_GUEST
     payload: bytes = b""
     flavour: str | None = None
+    scan: str | None = None
 
 
 def as_job(what: Program | Job | str) -> Job:
