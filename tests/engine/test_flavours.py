@@ -24,6 +24,7 @@ MODULES = {
     "threaded": "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n",
     "raising": "raise ValueError('no such luck')\n",
     "dying": "import os\nos.abort()\n",
+    "writing": "import os\nfor name in ('HOME', 'TMPDIR'):\n    open(os.path.join(os.environ[name], 'cache'), 'w').close()\n",
     "needy": "import secretly_absent\n",
 }
 
@@ -154,6 +155,13 @@ def test_what_can_not_be_imported_ahead_is_a_clear_error(rung: str, environment:
         stats = engine.stats()
     assert (stats.faults, stats.restarts) == (0, 0)
     assert said in next(each for each in stats.flavours if each.name == "mine").refused
+
+
+def test_what_an_import_writes_is_gone_before_a_program_starts(rung: str, environment: Path) -> None:
+    source = "import os, writing\nprint(os.listdir(), os.listdir(os.environ['TMPDIR']))\nopen('mine', 'w').close()"
+    with Engine(isolation=rung, workers=1, python=environment, flavours={"mine": ["writing"]}) as engine:
+        runs = [engine.run(source) for _ in range(2)]
+    assert [(each.flavour, each.text) for each in runs] == [("mine", "['main.py'] []\n")] * 2
 
 
 def test_unused_flavours_are_retired_and_come_back(rung: str) -> None:

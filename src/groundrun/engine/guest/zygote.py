@@ -10,24 +10,17 @@ garbage collector was told to leave it alone, so that a child touches few pages.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import gc
 import json
 import os
 import sys
-from collections.abc import Callable
 from typing import Any, NoReturn
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 CONTROL = 3
 _COMMON = ("bisect", "collections", "copy", "functools", "heapq", "itertools", "math", "operator", "re", "string", "typing")
 FIRST_CGROUP = 4
-_CLONE_THREAD = 0x10000
-_AHEAD: set[str] = set()  # top-level names of what only the flavour brought in
-_AFRESH: list[Callable[[], object]] = []  # seeds what all children would otherwise have in common; `random` sees to itself
-_KEPT_BACK: list[Callable[[], object]] = []
-_register = os.register_at_fork
 
 
 def main() -> NoReturn:
@@ -46,7 +39,7 @@ def main() -> NoReturn:
     for name in policy["guests"]:
         guests.get(name)
     _warm_up()
-    if failure := _import_ahead(policy["modules"]):
+    if failure := guests.import_ahead(policy["modules"], namespaces=bool(policy["namespaces"])):
         library.gr_refuse(0, failure.encode("utf-8", "replace"))
         os._exit(1)
     problem = _set_guards(library, policy)
@@ -73,6 +66,15 @@ class _Guests:
         self._loaded: dict[str, Any] = {}
         self.boot = boot.load("groundrun.engine.guest.boot", self._shelf)
         self.job = self.boot.load("groundrun.engine.guest.job", self._shelf)
+        self.ahead: Any = None
+
+    def import_ahead(self, modules: list[str], *, namespaces: bool) -> str | None:
+        """Import the modules of the flavour; what went wrong, or None."""
+        if not modules:
+            return None
+        self.ahead = self.boot.load("groundrun.engine.guest.ahead", self._shelf)
+        failure: str | None = self.ahead.import_ahead(modules, namespaces=namespaces)
+        return failure
 
     def get(self, name: str) -> Any:
         """The module of that name; a new one is loaded and frozen before the next fork."""
@@ -97,67 +99,6 @@ def _warm_up() -> None:
         "".join(traceback.format_exception(type(error), error, error.__traceback__))
     io.TextIOWrapper(io.BytesIO(b"x"), encoding="utf-8").read()
     print(end="", flush=True)
-
-
-def _use_numpy(numpy: Any) -> None:
-    """What the first use of arrays prepares: loops by type, how numbers are printed."""
-    numbers = numpy.arange(10)
-    str(numbers.sum()), str(numbers * 1.5), repr(numbers @ numbers)
-
-
-def _use_random(random: Any) -> None:
-    def seed() -> None:  # without an argument it takes five times as long
-        random.seed(int.from_bytes(os.urandom(4), "little"))
-
-    seed()
-    _AFRESH.append(seed)
-    random.rand(2)
-    random.default_rng(1).random(2)
-
-
-def _use_pandas(pandas: Any) -> None:
-    frame = pandas.DataFrame({"a": [1, 2], "b": ["x", "y"]})
-    str(frame), str(frame.groupby("b").a.sum()), str(frame.describe())
-
-
-def _use_sympy(sympy: Any) -> None:
-    x = sympy.Symbol("x")
-    str(sympy.expand((x + 1) ** 2)), str(sympy.solve(x**2 - 4, x)), str(sympy.diff(sympy.sin(x), x))
-
-
-_FIRST_USES = {"numpy": _use_numpy, "numpy.random": _use_random, "pandas": _use_pandas, "sympy": _use_sympy}
-
-
-def _import_ahead(modules: list[str]) -> str | None:
-    """Import the modules of the flavour and use them once; what went wrong, or None."""
-    before = set(sys.modules)
-    os.register_at_fork = _register_at_fork
-    for name in modules:
-        try:
-            __import__(name)
-        except BaseException as error:
-            return f"importing {name}: {type(error).__name__}: {error}"
-    os.register_at_fork = _register
-    for name, use in _FIRST_USES.items():
-        if name in sys.modules:
-            with contextlib.suppress(Exception):  # another version's ways are no reason to do without it
-                use(sys.modules[name])
-    _AHEAD.update(name.partition(".")[0] for name in set(sys.modules) - before)
-    if modules and ctypes.CDLL(None).unshare(_CLONE_THREAD):  # refused to a process that has threads, no effect otherwise
-        return f"importing {', '.join(modules)}: threads were started, and a process that has some can't be forked safely"
-    return None
-
-
-def _register_at_fork(**handlers: Any) -> None:
-    """Keep back the handler of `threading` for the forks that programs make themselves.
-
-    It mends what threads leave broken in a child; here are none, and to run it costs each child 0.3 ms.
-    """
-    handler = handlers.get("after_in_child")
-    if handler is not None and getattr(handler, "__module__", None) == "threading":
-        _KEPT_BACK.append(handler)
-    else:
-        _register(**handlers)
 
 
 def _set_guards(library: Any, policy: dict[str, Any]) -> tuple[int, str] | None:
@@ -206,23 +147,15 @@ def _become(library: Any, guests: _Guests, module: Any, work: bytes) -> NoReturn
     def write(offset: int, data: bytes) -> None:
         ctypes.memmove(region + offset, data, len(data))
 
-    for handler in _KEPT_BACK:
-        os.register_at_fork(after_in_child=handler)
-    for seed in _AFRESH:
-        seed()
+    if guests.ahead:
+        guests.ahead.start_child()
     job = guests.job.decode_job(guests.boot.read_all(4), channel=channel.value, write=write)
     os.close(4)
     if job.files:
         guests.job.lay_out(job.files)
-        _make_way(job.files)
+        if guests.ahead:
+            guests.ahead.make_way(job.files)
     os._exit(guests.boot.run(module, job))
-
-
-def _make_way(files: dict[str, bytes]) -> None:
-    """What was imported ahead must not hide a program's own file of that name."""
-    for top in {path.partition("/")[0].removesuffix(".py") for path in files} & _AHEAD:
-        for name in [name for name in sys.modules if name.partition(".")[0] == top]:
-            del sys.modules[name]
 
 
 if __name__ == "__main__":
