@@ -12,7 +12,8 @@
     │   ├── NativeMissing          the compiled part is not there
     │   ├── CounterUnavailable     nothing here counts the instructions of a native program
     │   ├── RungUnavailable        the kernel or a container refuses the isolation asked for
-    │   └── RuntimeUnreachable     the interpreter can't be run, or not from inside the jail
+    │   ├── RuntimeUnreachable     the interpreter can't be run, or not from inside the jail
+    │   └── FlavourUnavailable     the modules of a flavour can't be imported ahead of the programs
     └── EngineError                our fault: retried, masked from scores, reported (exit 3)
         ├── WorkerDied             a jail, zygote or warden ended without being told to
         ├── ProtocolError          two parts of the engine disagree about what was said
@@ -120,6 +121,14 @@ class RuntimeUnreachable(HostRefused):
     def __init__(self, path: str, why: str) -> None:
         self.path = path
         super().__init__(f"{path} can't be used to run programs: {why}")
+
+
+class FlavourUnavailable(HostRefused):
+    """The modules of a flavour can't be imported ahead of the programs that need them."""
+
+    def __init__(self, flavour: str, why: str) -> None:
+        self.flavour, self.why = flavour, why
+        super().__init__(f"flavour {flavour!r} can't be used: {why}; mend the interpreter's packages, or leave the flavour out")
 
 
 class EngineError(GroundrunError):

@@ -19,6 +19,7 @@ from enum import StrEnum
 import msgspec
 
 MEBIBYTE = 1 << 20
+BARE = "bare"  # the flavour of a zygote that imports nothing ahead
 
 
 class Outcome(StrEnum):
@@ -212,7 +213,8 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True):
     `outcome`, `exit_code`, `signal` and `cost` are *kernel* facts, except that telling `raised` from `exited`, and a caught
     limit from an ordinary error, uses what the program's process reported. `stdout` and `stderr` are raw bytes, at most
     `Limits.output_bytes` each, head and tail when `truncated`. `files` holds what was asked for by `collect`.
-    `trace` is opaque here. `report` is what a guest module handed back (judging uses it); empty for plain programs.
+    `trace` is opaque here. `report` is what a guest module handed back (judging uses it); empty for plain programs. `flavour` names
+    what had been imported ahead of it: in `bare` a program that imports numpy did so itself, and paid for it.
     """
 
     outcome: Outcome
@@ -227,6 +229,7 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True):
     files: dict[str, bytes] = {}
     trace: bytes | None = None
     report: bytes = b""
+    flavour: str = BARE
 
     @property
     def text(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,12 @@ def test_json_names_rung_guards_and_languages(capsys: pytest.CaptureFixture[str]
     assert (found["guards"] is not None) is bool(available)
     assert status == (0 if available else 1)
     assert found["languages"]["python"]["version"] == ".".join(map(str, sys.version_info[:3]))
+    assert found["flavours"]["bare"]["modules"] == []
+    for name in ("numpy", "numpy.random", "scientific"):
+        flavour = found["flavours"][name]
+        assert "numpy" in flavour["modules"] + flavour["missing"]
+        installed = {module.partition(".")[0] for module in flavour["modules"]}
+        assert all(find_spec(module) is not None for module in installed)
 
 
 def test_text_says_yes_or_no(capsys: pytest.CaptureFixture[str]) -> None:

@@ -100,7 +100,7 @@ def run(lane: WardenLane, job: Job) -> Execution:
     exchange = Exchange(job)
     try:
         lane.begin(job, LIMITS, exchange, -1)
-        return gather(job, LIMITS, exchange, lane.finish(), lane.isolation)
+        return gather(job, LIMITS, exchange, lane.finish(), lane)
     finally:
         exchange.close()
 

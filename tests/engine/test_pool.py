@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from concurrent.futures import CancelledError
 
@@ -9,7 +10,9 @@ import pytest
 
 from groundrun.engine.classification import KernelFacts
 from groundrun.engine.exchange import Exchange
+from groundrun.engine.flavour import Catalogue
 from groundrun.engine.job import Job
+from groundrun.engine.lanes import Warmth
 from groundrun.engine.pool import Pool, Run
 from groundrun.errors import WorkerDied
 from groundrun.records import CpuSource, Isolation, Limits, MemoryGuard, Outcome, Program, Rung
@@ -21,6 +24,8 @@ ISOLATION = Isolation(rung=Rung.NONE, memory_guard=MemoryGuard.NOTHING, cpu_guar
 
 class FragileLane:
     """A lane that dies for programs whose source says so; `deaths` is shared by all lanes of a test."""
+
+    flavour = "bare"
 
     def __init__(self, deaths: list[str], gate: threading.Event | None = None) -> None:
         self.isolation = ISOLATION
@@ -40,6 +45,9 @@ class FragileLane:
             raise WorkerDied("lane", "whatever runs")
         return KernelFacts(wait_status=0)
 
+    def measure(self) -> int:
+        return 0
+
     def cancel(self, grace_s: float = 0.0) -> None: ...
 
     def close(self) -> None: ...
@@ -58,7 +66,8 @@ def submit(pool: Pool, source: str) -> Run:
 
 
 def make_pool(deaths: list[str], *, gate: threading.Event | None = None) -> Pool:
-    return Pool(workers=2, limits=Limits(), make_lane=lambda name: FragileLane(deaths, gate))
+    warmth = Warmth(Catalogue({}, python=sys.executable), idle_s=60, worker_bytes=0)
+    return Pool(workers=2, limits=Limits(), make_lane=lambda *_: FragileLane(deaths, gate), warmth=warmth)
 
 
 def test_a_passing_fault_is_retried_and_nobody_sees_it() -> None:

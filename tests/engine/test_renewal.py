@@ -36,7 +36,7 @@ def start(lane: Lane, source: str) -> tuple[Job, Exchange]:
 
 def end(lane: Lane, job: Job, exchange: Exchange) -> Execution:
     try:
-        return gather(job, MANY, exchange, lane.finish(), lane.isolation)
+        return gather(job, MANY, exchange, lane.finish(), lane)
     finally:
         exchange.close()
 

@@ -15,6 +15,7 @@ import pytest
 
 from groundrun.engine import Engine
 from groundrun.errors import HostRefused
+from groundrun.records import Limits
 
 pytestmark = pytest.mark.exec
 
@@ -24,6 +25,7 @@ ORDINARY_USER = """
 import os, sys
 from groundrun.engine import Engine
 from groundrun.errors import HostRefused
+from groundrun.records import Limits
 try:
     with Engine(isolation=sys.argv[1], workers=1) as engine:
         done = engine.run("import json, sys; print(json.dumps(sys.executable))")
@@ -100,3 +102,40 @@ def test_ordinary_user_with_a_private_interpreter(rung: str, private_python: Pat
     if done.stdout.startswith("refused"):
         pytest.skip(f"rung {rung} as an ordinary user: {done.stdout}")
     assert done.stdout == f'ok "{private_python}"\n \n'
+
+
+@pytest.mark.parametrize("minor", [10, 11, 12, 13, 14])
+def test_interpreter_of_another_version(rung: str, minor: int) -> None:
+    """With flavours, whose zygote holds threads' fork handler back: its inside differs from version to version."""
+    python = find_python(minor)
+    source = """
+import os, random, sys, threading, wave
+from concurrent.futures import ThreadPoolExecutor
+with ThreadPoolExecutor(2) as pool:
+    print(list(pool.map(abs, [-1, 2])), flush=True)
+if os.fork() == 0:
+    with ThreadPoolExecutor(1) as pool:
+        print("child", pool.submit(threading.active_count).result(), flush=True)
+    os._exit(0)
+os.wait()
+print(sys.version_info[1], random.random() < 1)
+"""
+    flavours = {"mine": ["wave", "random", "threading"]}
+    with Engine(isolation=rung, python=python, workers=1, flavours=flavours, limits=Limits(processes=16)) as engine:
+        for _ in range(2):
+            done = engine.run(source)
+            assert (done.flavour, done.text) == ("mine", f"[1, 2]\nchild 2\n{minor} True\n"), done.stderr
+        raised = engine.run("import wave\nraise ValueError('mine')")
+    assert (raised.outcome.value, raised.exception.type if raised.exception else "") == ("raised", "ValueError")
+
+
+def find_python(minor: int) -> str:
+    """The executable itself of Python 3.`minor` on this machine; skips by name."""
+    for name in (f"python3.{minor}", *map(str, Path(sys.base_prefix).parent.glob(f"3.{minor}.*/bin/python3"))):
+        try:
+            done = subprocess.run([name, "-c", "import sys; print(sys.executable)"], capture_output=True, text=True, timeout=30)
+        except OSError:
+            continue
+        if done.returncode == 0:
+            return done.stdout.strip()
+    pytest.skip(f"Python 3.{minor} is not on this machine")

@@ -61,7 +61,7 @@ def _open(aftermath: Aftermath) -> list[str]:
 
 
 def _variables(aftermath: Aftermath) -> list[str]:
-    known = {"PATH", "HOME", "TMPDIR", "LANG", "LC_CTYPE", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"}
+    known = {"PATH", "HOME", "TMPDIR", "LANG", "LC_CTYPE", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"}
     strange = [name for name in aftermath.said["names"] if name not in known and not name.startswith("PYTHON")]
     return [f"it inherited {strange}"] if strange else []
 

@@ -10,8 +10,9 @@ import click
 import msgspec
 
 from groundrun.cli.options import common_options, find_width, print_json
-from groundrun.engine import Engine
-from groundrun.errors import GroundrunError
+from groundrun.engine import Engine, Flavour
+from groundrun.engine.interpreter import name_interpreter
+from groundrun.errors import GroundrunError, RuntimeUnreachable
 from groundrun.records import Isolation, Outcome, Rung
 from groundrun.reports.phrases import name_guards, wrap_line
 
@@ -62,12 +63,13 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     guards: Isolation | None
     rungs: dict[str, RungReport]
     languages: dict[str, Language]
+    flavours: dict[str, Flavour]
     planned_languages: tuple[str, ...]
 
 
 @click.command("doctor")
 @click.option("--languages", "only_languages", is_flag=True, help="Only the languages.")
-@click.option("--python", metavar="PATH", help="Interpreter that programs would run under; the present one by default.")
+@click.option("--python", metavar="PATH", help="Interpreter or virtual environment that programs would use; the present by default.")
 @common_options
 def doctor_verb(only_languages: bool, python: str | None, as_json: bool) -> int:
     """Tell what this host allows: isolation, guards, languages.
@@ -76,13 +78,14 @@ def doctor_verb(only_languages: bool, python: str | None, as_json: bool) -> int:
     jailed rung (namespaces, landlock) can be had.
     """
     languages = {"python": find_python(python or sys.executable)}
+    flavours = find_flavours(python)
     if only_languages and not as_json:
-        _show_languages(languages)
+        _show_languages(languages, flavours)
         return 0
     rungs = {rung.value: try_rung(rung, python) for rung in JAILED}
     best = next((rung for rung in JAILED if rungs[rung.value].available), None)
     guards = rungs[best.value].guards if best else None
-    found = Diagnosis(isolation=best, guards=guards, rungs=rungs, languages=languages, planned_languages=PLANNED)
+    found = Diagnosis(isolation=best, guards=guards, rungs=rungs, languages=languages, flavours=flavours, planned_languages=PLANNED)
     if as_json:
         print_json(found)
     else:
@@ -107,12 +110,21 @@ def try_rung(rung: Rung, python: str | None) -> RungReport:
 def find_python(path: str) -> Language:
     """The interpreter's version, asked of itself."""
     try:
+        path = name_interpreter(path)
         done = subprocess.run(
             [path, "-I", "-c", "import platform; print(platform.python_version())"], capture_output=True, text=True, timeout=30
         )
-    except (OSError, subprocess.TimeoutExpired):
+    except (OSError, subprocess.TimeoutExpired, RuntimeUnreachable):
         return Language(available=False, path=path)
     return Language(available=done.returncode == 0, version=done.stdout.strip(), path=path)
+
+
+def find_flavours(python: str | None) -> dict[str, Flavour]:
+    """What can be imported ahead of programs under that interpreter; nothing when it isn't one."""
+    try:
+        return Engine(python=python).flavours
+    except RuntimeUnreachable:
+        return {}
 
 
 def _show(found: Diagnosis) -> None:
@@ -126,12 +138,15 @@ def _show(found: Diagnosis) -> None:
         for missing in rung.guards.missing:
             _row("", f"without {missing}")
     _row("none", "only when asked for by name: no guard against a hostile program")
-    _show_languages(found.languages)
+    _show_languages(found.languages, found.flavours)
 
 
-def _show_languages(languages: dict[str, Language]) -> None:
+def _show_languages(languages: dict[str, Language], flavours: dict[str, Flavour]) -> None:
     for name, language in languages.items():
         _row(name, f"{language.version} ({language.path})" if language.available else f"missing: {language.path} can not be run")
+    for number, flavour in enumerate(flavours.values()):
+        missing = f"; not installed: {', '.join(flavour.missing)}" if flavour.missing else ""
+        _row("flavours" if number == 0 else "", f"{flavour.name}: {', '.join(flavour.modules) or 'nothing imported ahead'}{missing}")
     _row("planned", f"not supported yet: {', '.join(PLANNED)}")
 
 

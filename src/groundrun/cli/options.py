@@ -93,7 +93,7 @@ def engine_options(function: Function) -> Function:
 def _with_engine_options(function: Function) -> Function:
     rungs = click.Choice([rung.value for rung in Rung])
     for option in (
-        click.option("--python", metavar="PATH", help="Interpreter that programs run under; the present one by default."),
+        click.option("--python", metavar="PATH", help="Interpreter or virtual environment that programs use; the present by default."),
         click.option("--require", type=rungs, help="Fail unless this rung of isolation can be had."),
         click.option("--isolation", type=rungs, help="Rung of isolation; the best this host allows by default, never 'none'."),
         click.option("--workers", type=click.IntRange(min=1), help="Programs at once; one per core by default."),

@@ -56,9 +56,8 @@ class Attempt:
 
     def gather(self) -> tuple[Execution, ...]:
         """What came back."""
-        rungs = [lane.isolation for lane in self._lanes]
         try:
-            each = zip(self._jobs, self._limits, self._exchanges, self._facts, rungs, strict=False)
+            each = zip(self._jobs, self._limits, self._exchanges, self._facts, self._lanes, strict=False)
             return tuple(gather(*parts) for parts in each) + self._served
         except OSError as error:
             raise EngineError(f"what a run left can't be read: {error}") from error

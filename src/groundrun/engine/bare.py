@@ -25,7 +25,7 @@ from groundrun.engine.lane import Usage
 from groundrun.engine.policy import guest_roots, program_environment
 from groundrun.engine.remains import FOLDER_PREFIX, sweep_folders
 from groundrun.errors import UsageError, WorkerDied
-from groundrun.records import CpuSource, Isolation, Limits, MemoryGuard, Rung
+from groundrun.records import BARE, CpuSource, Isolation, Limits, MemoryGuard, Rung
 
 _BASELINE_BYTES = 64 << 20  # address space of a bare interpreter, on top of which Limits.memory_bytes counts
 _MISSING = (
@@ -45,6 +45,12 @@ class BareLane:
         self.isolation = Isolation(
             rung=Rung.NONE, memory_guard=MemoryGuard.RLIMIT_AS, cpu_guard=CpuSource.WAIT4, landlock_abi=0, missing=_MISSING
         )
+
+    flavour = BARE  # there is no zygote: every program imports what it needs
+
+    def measure(self) -> int:
+        """Nothing is kept."""
+        return 0
 
     def begin(self, job: Job, limits: Limits, exchange: Exchange, channel: int) -> None:
         """Start an interpreter of its own for the job."""

@@ -85,6 +85,20 @@ def find_cpu_quota() -> float:
     return min(quotas)
 
 
+def find_memory_limit() -> float:
+    """Bytes that this process's cgroup and those above it allow; infinity without a limit."""
+    own, mounts = _own_cgroups(), _mounted()
+    limits = [float("inf")]
+    for controller, file in (("", "memory.max"), ("memory", "memory.limit_in_bytes")):
+        folder = _folder(mounts.get(controller), own.get(controller))
+        for place in [folder, *folder.parents] if folder else []:
+            try:
+                limits.append(int((place / file).read_text()))
+            except (OSError, ValueError):
+                continue
+    return min(limits)
+
+
 def name_cgroups(delegation: Delegation, number: int) -> list[str]:
     """The folders of lane `number`'s standing cgroups; the two that programs join in turn, for their memory, come first."""
     joined = [f"{delegation.memory}/{_name(number, turn)}" for turn in _TURNS] if delegation.memory else []

@@ -13,18 +13,21 @@ from __future__ import annotations
 
 import os
 import queue
-import sys
 import threading
 import weakref
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator
-from types import TracebackType
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType, TracebackType
 from typing import Any
 
 import msgspec
 
+from groundrun.engine.flavour import Catalogue, Flavour, check_flavours
 from groundrun.engine.host import choose_rung, count_cores, make_lane_maker
+from groundrun.engine.interpreter import name_interpreter
 from groundrun.engine.job import Job, as_job
+from groundrun.engine.lanes import Warmth
+from groundrun.engine.memory import find_available_bytes
 from groundrun.engine.pool import EngineStats, Pool, Run
 from groundrun.errors import EngineClosed, EngineError
 from groundrun.records import CostMode, Execution, Isolation, Limits, Program, Rung
@@ -47,9 +50,14 @@ class Engine:
     workers: how many at once; None for one per core that affinity and the cgroup's quota give.
     isolation: a rung by name; None for the best the host allows, never `none`.
     require: fail with RungUnavailable, saying what the host refuses, unless this rung can be had.
-    python: the interpreter that programs run under; None for the present one. Nothing needs to be installed in it.
+    python: the interpreter, or the folder of a virtual environment, that programs run under; None for the present one. Nothing needs to be
+        installed in it.
     limits: for jobs that don't bring their own. landlock_abi: use at most this version of landlock's interface.
     hash_seed: PYTHONHASHSEED of every program, so that two engines can show what depends on it.
+    flavours: modules to import ahead of the programs that import them, by a name of yours, besides the built-in `bare`, `numpy`,
+        `numpy.random` and `scientific`; name only what you trust: what is imported ahead is imported outside the inner walls.
+    flavour_idle_s: seconds after which a flavour that nobody uses is retired; flavour_memory_bytes: what all but `bare` may keep
+        resident, None for a quarter of what is available.
     Raises HostRefused (and kin) on first use when the host can't give what was asked.
     """
 
@@ -59,23 +67,33 @@ class Engine:
         workers: int | None = None,
         isolation: Rung | str | None = None,
         require: Rung | str | None = None,
-        python: str | None = None,
+        python: str | os.PathLike[str] | None = None,
         limits: Limits = Limits(),
         landlock_abi: int | None = None,
         hash_seed: int = 0,
+        flavours: Mapping[str, Sequence[str]] = MappingProxyType({}),
+        flavour_idle_s: float = 60.0,
+        flavour_memory_bytes: int | None = None,
     ) -> None:
         if not 0 <= hash_seed <= MAX_HASH_SEED:
             raise ValueError(f"hash_seed must be between 0 and {MAX_HASH_SEED}, not {hash_seed}")
         if workers is not None and workers < 1:
             raise ValueError(f"workers must be at least 1, not {workers}")
+        if not flavour_idle_s >= 0:
+            raise ValueError(f"flavour_idle_s must be at least 0, not {flavour_idle_s}")
+        if flavour_memory_bytes is not None and flavour_memory_bytes < 0:
+            raise ValueError(f"flavour_memory_bytes must be at least 0, not {flavour_memory_bytes}")
         self._settings: dict[str, Any] = {
             "workers": workers,
             "isolation": Rung(isolation) if isolation is not None else None,
             "require": Rung(require) if require is not None else None,
-            "python": python,
+            "python": None if python is None else os.fspath(python),
             "limits": limits,
             "landlock_abi": landlock_abi,
             "hash_seed": hash_seed,
+            "flavours": check_flavours(flavours),
+            "flavour_idle_s": flavour_idle_s,
+            "flavour_memory_bytes": flavour_memory_bytes,
         }
         self._reset()
 
@@ -116,13 +134,21 @@ class Engine:
             with self._opening:
                 if self._pool is None:
                     settings = self._settings
-                    python, abi = settings["python"] or sys.executable, settings["landlock_abi"]
+                    python, abi = name_interpreter(settings["python"]), settings["landlock_abi"]
                     rung = choose_rung(settings["isolation"], settings["require"], python=python, landlock_abi=abi)
                     maker = make_lane_maker(rung, python=python, landlock_abi=abi, hash_seed=settings["hash_seed"])
-                    self._pool = Pool(workers=self.workers, limits=settings["limits"], make_lane=maker)
+                    warmth = self._warmth(python, warms=rung is not Rung.NONE)
+                    self._pool = Pool(workers=self.workers, limits=settings["limits"], make_lane=maker, warmth=warmth)
                     self._finalizer = weakref.finalize(self, _close_pool, self._pool, self._pid)
                 pool = self._pool
         return pool
+
+    def _warmth(self, python: str, *, warms: bool) -> Warmth:
+        settings = self._settings
+        allowed = settings["flavour_memory_bytes"]
+        most = find_available_bytes() // 4 if allowed is None else allowed
+        catalogue = Catalogue(settings["flavours"], python=python, warms=warms)
+        return Warmth(catalogue, idle_s=settings["flavour_idle_s"], worker_bytes=most // self.workers)
 
     @property
     def workers(self) -> int:
@@ -147,6 +173,11 @@ class Engine:
         if self._isolation is None:
             self._isolation = self.run("").isolation
         return self._isolation
+
+    @property
+    def flavours(self) -> dict[str, Flavour]:
+        """What can be imported ahead of programs, by name. Asks the interpreter what of it is installed; starts nothing."""
+        return Catalogue(self._settings["flavours"], python=name_interpreter(self._settings["python"])).flavours
 
     def reseed(self, hash_seed: int) -> Engine:
         """Another engine, like this one but for its hash seed; close it as well."""

@@ -15,14 +15,16 @@ import msgspec
 from groundrun.engine.bare import BareLane
 from groundrun.engine.cgroups import Delegation, find_cpu_quota, find_delegation
 from groundrun.engine.exchange import Exchange
+from groundrun.engine.flavour import BARE_FLAVOUR, Flavour
 from groundrun.engine.interpreter import Interpreter, describe_interpreter, find_unreachable, find_unreadable
 from groundrun.engine.job import COUNTING_GUEST, Job
-from groundrun.engine.pool import MakeLane
+from groundrun.engine.lane import Lane
+from groundrun.engine.lanes import COUNTING, GRADER, MakeLane
 from groundrun.engine.warden import NATIVE, Setup, WardenLane, memory_guard
 from groundrun.errors import EngineError, HostRefused, NativeMissing, RungUnavailable, RuntimeUnreachable, WorkerDied
 from groundrun.records import Isolation, Limits, Program, Rung
 
-_MAP_NEEDED = 1_000_000_000 + (1 << 30)
+_MAP_NEEDED = 1_000_000_000 + (1 << 31)
 
 
 def count_cores() -> int:
@@ -68,14 +70,19 @@ def choose_rung(isolation: Rung | None, require: Rung | None, *, python: str, la
 
 
 def make_lane_maker(rung: Rung, *, python: str, landlock_abi: int | None, hash_seed: int = 0) -> MakeLane:
-    """A function that makes lanes of that rung: its argument is the lane's name, `program`, `grader` or `counting`."""
+    """A function that makes lanes of that rung: its arguments are the lane's role (`engine.lanes`), and its flavour."""
     if rung is Rung.NONE:
-        return lambda _: BareLane(python, hash_seed)
+        return lambda _, __=BARE_FLAVOUR: BareLane(python, hash_seed)
     setup = msgspec.structs.replace(find_setup(rung, python, landlock_abi), hash_seed=hash_seed)
-    grader = msgspec.structs.replace(setup, guests=("groundrun.judging.guest.grader",))
-    counting = msgspec.structs.replace(setup, guests=(COUNTING_GUEST,))
-    others = {"grader": grader, "counting": counting}
-    return lambda name: WardenLane(others.get(name, setup))
+    others = {
+        GRADER: msgspec.structs.replace(setup, guests=("groundrun.judging.guest.grader",)),
+        COUNTING: msgspec.structs.replace(setup, guests=(COUNTING_GUEST,)),
+    }
+
+    def make(role: str, flavour: Flavour = BARE_FLAVOUR) -> Lane:
+        return WardenLane(msgspec.structs.replace(others.get(role, setup), flavour=flavour))
+
+    return make
 
 
 def try_rung(rung: Rung, *, python: str, landlock_abi: int | None) -> Isolation:

@@ -6,6 +6,7 @@ import json
 import os
 import stat
 import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -18,6 +19,15 @@ import json, os, sys
 print(json.dumps({"prefix": sys.prefix, "base_prefix": sys.base_prefix, "base_exec_prefix": sys.base_exec_prefix,
                   "exec_prefix": sys.exec_prefix, "library": os.path.dirname(os.__file__), "version": list(sys.version_info[:3]),
                   "paths": [p for p in sys.path if os.path.isabs(p)]}))
+"""
+
+
+_FIND = """
+import sys
+from importlib.util import find_spec
+for name in sys.argv[1:]:
+    if find_spec(name) is not None:
+        print(name)
 """
 
 
@@ -53,6 +63,29 @@ def describe_interpreter(executable: str) -> Interpreter:
     resolved = dict.fromkeys(os.path.realpath(folder) for folder in folders)
     packages = tuple(entry for entry in facts["paths"] if entry.endswith(("site-packages", "dist-packages")) and os.path.isdir(entry))
     return Interpreter(executable=path, version=version, library=facts["library"], folders=tuple(folders | resolved), packages=packages)
+
+
+def name_interpreter(python: str | None) -> str:
+    """The executable that `python` means: the present one for None, and the one in its bin for the folder of a virtual environment."""
+    if python is None:
+        return sys.executable
+    if not os.path.isdir(python):
+        return python
+    for name in ("python", "python3"):
+        if os.access(path := os.path.join(python, "bin", name), os.X_OK):
+            return path
+    raise RuntimeUnreachable(python, "it is a folder without bin/python: name a virtual environment, or an interpreter")
+
+
+@cache
+def find_modules(executable: str, names: tuple[str, ...]) -> frozenset[str]:
+    """Which of these top-level modules a Python has. Nothing is imported."""
+    command = [describe_interpreter(executable).executable, "-I", "-c", _FIND, *names]
+    try:
+        answer = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise RuntimeUnreachable(executable, f"it doesn't say which modules it has: {error}") from error
+    return frozenset(answer.stdout.split()) & frozenset(names)
 
 
 def find_unreachable(interpreter: Interpreter) -> tuple[str, str] | None:

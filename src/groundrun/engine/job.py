@@ -32,6 +32,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     `guest` is the module that carries the job out inside the jail; `payload` is handed to it and is opaque to the engine.
     `limits` None means the engine's own. `cost` "counts" also counts what the program executes: `Cost.counts`. `standing`: the guest module
     by which the second of a pair can serve the partners of equal jobs after this one, where the rung has that (`engine.standing`).
+    `flavour` None means: chosen by what the program imports, or, where `scan` is set, by what that text does (for guests that run more
+    than the program); a grader without either runs in `bare`.
     """
 
     program: Program
@@ -43,6 +45,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     payload: bytes = b""
     standing: str = ""
     cost: CostMode | str | None = None
+    flavour: str | None = None
+    scan: str | None = None
 
 
 def as_job(what: Program | Job | str) -> Job:

@@ -27,6 +27,13 @@ class Lane(Protocol):
     def isolation(self) -> Isolation:
         """The guards in force."""
 
+    @property
+    def flavour(self) -> str:
+        """What was imported ahead of its programs, by name."""
+
+    def measure(self) -> int:
+        """Bytes of memory that its zygote keeps resident while nothing runs; 0 where there is none."""
+
     def begin(self, job: Job, limits: Limits, exchange: Exchange, channel: int) -> None:
         """Start a run. `channel` is a descriptor for the guest, or -1; the caller keeps its own copy."""
 
@@ -49,7 +56,7 @@ class Lane(Protocol):
         """Close this process's descriptors only: called in a forked child, which owns none of the processes."""
 
 
-def gather(job: Job, limits: Limits, exchange: Exchange, facts: KernelFacts, isolation: Isolation) -> Execution:
+def gather(job: Job, limits: Limits, exchange: Exchange, facts: KernelFacts, lane: Lane) -> Execution:
     """The execution that a finished run amounts to."""
     ending = exchange.read_ending()
     stdout, out_size = read_output(exchange.stdout, limits.output_bytes)
@@ -69,7 +76,7 @@ def gather(job: Job, limits: Limits, exchange: Exchange, facts: KernelFacts, iso
     )
     return Execution(
         outcome=classify(facts, ending, limits=limits, written=max(out_size, err_size)),
-        isolation=isolation,
+        isolation=lane.isolation,
         cost=cost,
         exit_code=code,
         signal=number,
@@ -79,4 +86,5 @@ def gather(job: Job, limits: Limits, exchange: Exchange, facts: KernelFacts, iso
         truncated=max(out_size, err_size) > limits.output_bytes,
         files=exchange.read_files(),
         report=report,
+        flavour=lane.flavour,
     )

@@ -144,7 +144,7 @@ class NativeCounter:
                 exchange = Exchange(job)
                 open_now.callback(exchange.close)
                 lane.begin(job, limits, exchange, -1)
-                execution = gather(job, limits, exchange, lane.finish(), lane.isolation)
+                execution = gather(job, limits, exchange, lane.finish(), lane)
                 events = meter.read() if meter is not None else _read_log(execution.files.get(_LOG, b""))
             except OSError as error:
                 raise EngineError(f"the host refused what counting a run needs: {error}") from error

@@ -73,6 +73,7 @@ def program_environment(folder: str, temporary: str | None = None, *, hash_seed:
         "PYTHONDONTWRITEBYTECODE": "1",
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
     }
 
 

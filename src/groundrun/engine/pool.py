@@ -12,25 +12,28 @@ import contextlib
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
 from groundrun.engine.attempt import Attempt
 from groundrun.engine.job import COUNTING_GUEST, Job
-from groundrun.engine.lane import Lane
+from groundrun.engine.lanes import COUNTING, GRADER, PROGRAM, FlavourStats, Lanes, MakeLane, Warmth
 from groundrun.engine.standing import Standing
 from groundrun.errors import EngineClosed, EngineError
 from groundrun.records import ExceptionInfo, Execution, Limits, Outcome, Program, Rung
 
-MakeLane = Callable[[str], Lane]
 _CANARY = Job(program=Program("print(6 * 7)"), limits=Limits(cpu_s=10, wall_s=60))
 _FATAL = "the program took its worker down three times while known-good programs before and after it ran well"
 
 
 class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
-    """Counts since the engine was made: `faults` are ours and reached a caller, `restarts` were mended silently."""
+    """Counts since the engine was made: `faults` are ours and reached a caller, `restarts` were mended silently.
+
+    `cold_imports`: runs whose program itself imported what a flavour could have held, because that flavour could not be had.
+    `flavours`: what is warm now.
+    """
 
     workers: int
     finished: int
@@ -38,6 +41,8 @@ class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
     waiting: int
     restarts: int
     faults: int
+    cold_imports: int = 0
+    flavours: tuple[FlavourStats, ...] = ()
 
 
 class Run(concurrent.futures.Future[Any]):
@@ -110,7 +115,7 @@ class Worker:
     def __init__(self, pool: Pool, core: int | None) -> None:
         self._pool = pool
         self._core = core
-        self._lanes: dict[str, Lane] = {}
+        self.lanes = Lanes(pool.make_lane, pool.warmth)
         self._standing: Standing | None = None
         self._current: Run | None = None
         self._guard = threading.Lock()
@@ -121,15 +126,13 @@ class Worker:
         """End `run` if it is what this worker is running; without one, whatever it is running."""
         with self._guard:
             if self._current is not None and run in (None, self._current):
-                for lane in self._lanes.values():
-                    lane.cancel()
+                self.lanes.cancel()
 
     def abandon(self) -> None:
         """In a forked child: close inherited descriptors without touching the parent's processes."""
         if self._standing is not None:
             self._standing.abandon()
-        for lane in self._lanes.values():
-            lane.abandon()
+        self.lanes.abandon()
 
     def _serve(self) -> None:
         begun: tuple[Run, Attempt | None] | None = None
@@ -139,7 +142,11 @@ class Worker:
         try:
             while True:
                 if begun is None:
-                    run = self._pool.waiting.get()
+                    try:
+                        run = self._pool.waiting.get(timeout=self.lanes.patience())
+                    except queue.Empty:
+                        self.lanes.retire(idle=True)
+                        continue
                     if run is None:
                         return
                     begun = (run, None) if self._pool.admit(run) else None
@@ -183,6 +190,7 @@ class Worker:
             run.set_exception(fault)
         else:
             run.set_result(result if len(run.jobs) > 1 else result[0])
+        self.lanes.retire(idle=following is None)
         return following
 
     def _begin(self, run: Run) -> Attempt:
@@ -236,17 +244,22 @@ class Worker:
             self._restart()
         finally:
             self._pool.gate.leave()
+        canary_job = self._canary(run.jobs[0])
         with self._pool.gate.alone():
             try:
-                self._try((_CANARY,))
+                self._try((canary_job,))
                 return self._try(run.jobs, run)
             except EngineError as error:
                 self._restart()
-                canary = self._try((_CANARY,))[0]
+                canary = self._try((canary_job,))[0]
                 if canary.outcome is not Outcome.OK:
                     raise error
                 info = ExceptionInfo(type="WorkerLost", message=f"{_FATAL}: {error}")
                 return tuple(Execution(outcome=Outcome.SIGNALLED, isolation=canary.isolation, signal=9, exception=info) for _ in run.jobs)
+
+    def _canary(self, job: Job) -> Job:
+        """A known-good program for the lane that `job` runs in."""
+        return msgspec.structs.replace(_CANARY, flavour=self._pool.warmth.choose(job, PROGRAM).flavour.name)
 
     def _try(self, jobs: tuple[Job, ...], run: Run | None = None) -> tuple[Execution, ...]:
         attempt = self._attempt(jobs, run)
@@ -258,11 +271,11 @@ class Worker:
 
     def _attempt(self, jobs: tuple[Job, ...], run: Run | None) -> Attempt:
         limits = [job.limits or self._pool.limits for job in jobs]
+        standing = self._stand(jobs[1], limits[1]) if len(jobs) > 1 else None
+        counted = jobs[0].guest == COUNTING_GUEST  # in a zygote that did nothing else, so that what it has imported never varies
+        roles = (COUNTING,) if counted else (PROGRAM,) if standing is not None else (PROGRAM, GRADER)
+        lanes = self.lanes.take(jobs, roles=roles, kept=standing.lane if standing is not None else None)
         try:
-            standing = self._stand(jobs[1], limits[1]) if len(jobs) > 1 else None
-            counted = jobs[0].guest == COUNTING_GUEST  # in a zygote that did nothing else, so that what it has imported never varies
-            names = ("counting",) if counted else ("program",) if standing is not None else ("program", "grader")
-            lanes = [self._lane(name) for name, _ in zip(names, jobs, strict=False)]
             attempt = Attempt(jobs, limits, lanes, standing)
         except EngineError:
             raise
@@ -279,35 +292,28 @@ class Worker:
 
     def _stand(self, job: Job, limits: Limits) -> Standing | None:
         """Who serves as the second of a pair, None for a run of its own; one that serves another job makes way."""
-        if self._standing is not None and not (job.standing and self._standing.fits(job)):
-            standing, self._standing = self._standing, None
+        standing = self._standing
+        if standing is not None and not self.lanes.has(standing.lane):
+            standing.abandon()
+            standing = self._standing = None
+        if standing is not None and not (job.standing and standing.fits(job)):
+            self._standing = None
             standing.close()
         if job.standing and self._standing is None:
-            lane = self._lane("grader")
+            (lane,) = self.lanes.take((job,), roles=(GRADER,))
             if lane.isolation.rung is not Rung.NONE:
                 self._standing = Standing(job, limits, lane)
         return self._standing
-
-    def _lane(self, name: str) -> Lane:
-        lane = self._lanes.get(name)
-        if lane is None:
-            lane = self._pool.make_lane(name)
-            with self._guard:
-                self._lanes[name] = lane
-        return lane
 
     def _restart(self) -> None:
         self.restarts += 1
         self._close_lanes()
 
     def _close_lanes(self) -> None:
-        with self._guard:
-            lanes, self._lanes = list(self._lanes.values()), {}
         standing, self._standing = self._standing, None
         if standing is not None:
             standing.abandon()
-        for lane in lanes:
-            lane.close()
+        self.lanes.close()
 
 
 def _choose_cores(workers: int) -> list[int | None]:
@@ -322,8 +328,8 @@ def _choose_cores(workers: int) -> list[int | None]:
 class Pool:
     """The workers of one engine in one process."""
 
-    def __init__(self, *, workers: int, limits: Limits, make_lane: MakeLane) -> None:
-        self.limits, self.make_lane = limits, make_lane
+    def __init__(self, *, workers: int, limits: Limits, make_lane: MakeLane, warmth: Warmth) -> None:
+        self.limits, self.make_lane, self.warmth = limits, make_lane, warmth
         self.closing = False
         self.waiting: queue.SimpleQueue[Run | None] = queue.SimpleQueue()
         self.gate = _Gate()
@@ -367,6 +373,8 @@ class Pool:
                 waiting=waiting,
                 restarts=restarts,
                 faults=self._faults,
+                cold_imports=sum(worker.lanes.cold_imports for worker in self._workers),
+                flavours=self.warmth.describe([each for worker in self._workers for each in worker.lanes.resident()]),
             )
 
     def close(self) -> None:

@@ -32,11 +32,11 @@ _HEAD = struct.Struct("<I")
 
 
 class Standing:
-    """One such run. Raises EngineError when it can't be started; from then on the lane is its own until `close`."""
+    """One such run, in `lane`. Raises EngineError when it can't be started; from then on the lane is its own until `close`."""
 
     def __init__(self, job: Job, limits: Limits, lane: Lane) -> None:
         self.job = job
-        self._limits, self._lane = limits, lane
+        self._limits, self.lane = limits, lane
         self._served = 0
         self._began = 0.0
         self._facts: KernelFacts | None = None
@@ -57,35 +57,35 @@ class Standing:
         return self._facts is None and self._served < MOST and small and (job is self.job or job == self.job)
 
     def begin(self, channel: int) -> None:
-        """Hand over a partner's channel, whose limits begin now. That it has ended shows in `finish`."""
+        """Hand over a partner's channel, whose limits begin now. Raises EngineError when it has ended since the last one."""
         self._served += 1
         self._began = time.monotonic()
-        alive = self._lane.renew(Limits(cpu_s=self._limits.cpu_s, wall_s=_FOREVER_S))
+        if self.lane.renew(Limits(cpu_s=self._limits.cpu_s, wall_s=_FOREVER_S)) is None:
+            raise WorkerDied("standing run", "it ended while it waited")
         try:
             socket.send_fds(self._control, [b"\1"], [channel])
         except OSError as error:
-            if alive is not None:
-                raise WorkerDied("standing run", str(error)) from error
+            raise WorkerDied("standing run", str(error)) from error
 
     def finish(self) -> Execution:
         """Wait until the partner is served, or the run has ended; what came of it for this partner alone."""
         report = self._read()
         if report is None:  # it is out of time, or its end is on its way
             late = time.monotonic() - self._began >= self._limits.wall_s
-            self._lane.cancel(0.0 if late else _LINGER_S)
-            self._facts = self._lane.finish()
-            ended = gather(self.job, self._limits, self._exchange, self._facts, self._lane.isolation)
+            self.lane.cancel(0.0 if late else _LINGER_S)
+            self._facts = self.lane.finish()
+            ended = gather(self.job, self._limits, self._exchange, self._facts, self.lane)
             return msgspec.structs.replace(ended, outcome=Outcome.WALL_LIMIT) if ended.outcome is Outcome.CANCELLED else ended
         cost = Cost(wall_s=time.monotonic() - self._began, cpu_source=CpuSource.NOTHING)
-        return Execution(outcome=Outcome.OK, isolation=self._lane.isolation, cost=cost, exit_code=0, report=report)
+        return Execution(outcome=Outcome.OK, isolation=self.lane.isolation, cost=cost, exit_code=0, report=report)
 
     def close(self) -> None:
         """Let it end, so that its lane can be used otherwise. Raises EngineError when the lane can't."""
         try:
             self._control.close()
             if self._facts is None:
-                self._lane.cancel(0.25)
-                self._facts = self._lane.finish()
+                self.lane.cancel(0.25)
+                self._facts = self.lane.finish()
         finally:
             self._exchange.close()
 

@@ -27,12 +27,14 @@ from groundrun.engine import seccomp
 from groundrun.engine.cgroups import Delegation, describe_to_warden, name_cgroups
 from groundrun.engine.classification import EndedBy, KernelFacts
 from groundrun.engine.exchange import Exchange, make_sealed
+from groundrun.engine.flavour import BARE_FLAVOUR, Flavour
 from groundrun.engine.interpreter import Interpreter
 from groundrun.engine.job import Job
 from groundrun.engine.lane import Usage
+from groundrun.engine.memory import find_resident_bytes
 from groundrun.engine.policy import SLOT, choose_rules, choose_view, encode_ruleset, guest_roots, program_environment
 from groundrun.engine.remains import FOLDER_PREFIX, sweep_folders
-from groundrun.errors import CounterUnavailable, ProtocolError, RungUnavailable, RuntimeUnreachable, WorkerDied
+from groundrun.errors import CounterUnavailable, FlavourUnavailable, ProtocolError, RungUnavailable, RuntimeUnreachable, WorkerDied
 from groundrun.records import CpuSource, Isolation, Limits, MemoryGuard, Rung
 
 NATIVE = Path(__file__).resolve().parent / "native" / "bin"
@@ -51,7 +53,7 @@ _SHARED_PROCESSES = 8  # our own processes that count against the program's uid 
 _STARTED = time.monotonic_ns() % 10**9  # so that a reused pid doesn't meet the folders of its predecessor
 _FIRST_FREE_FD = 4  # in the zygote: standard streams, its control socket, then the cgroups that programs join, then its policy
 _FOREVER_S = 1e9
-_UIDS_EACH = 256  # lanes that one process can have at a time
+_UIDS_EACH = 512  # lanes that one process can have at a time
 _THREADS = 256  # of a program that may not fork
 _DEFAULT_PROCESSES = 64  # see records.Limits
 _serial = itertools.count()
@@ -72,6 +74,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     isolation: Isolation
     hash_seed: int = 0
     processes_shown: bool = False
+    flavour: Flavour = BARE_FLAVOUR
     guests: tuple[str, ...] = ("groundrun.engine.guest.program", "groundrun.engine.guest.server")
 
 
@@ -81,6 +84,7 @@ class WardenLane:
     def __init__(self, setup: Setup) -> None:
         sweep_folders()
         self.isolation = setup.isolation
+        self.flavour = setup.flavour.name
         self._setup = setup
         self._ids = itertools.count(1)
         self._current = 0
@@ -129,6 +133,10 @@ class WardenLane:
         if self._process is None:
             raise WorkerDied("warden", "the lane is closed")
         return self._process.pid
+
+    def measure(self) -> int:
+        """Bytes that the zygote keeps resident, pages shared with other processes included; 0 when it can't be found."""
+        return 0 if self._process is None else find_resident_bytes(self._process.pid)
 
     def begin(self, job: Job, limits: Limits, exchange: Exchange, channel: int) -> None:
         """Send the request; the warden takes the descriptors."""
@@ -326,6 +334,8 @@ def _tell(reply: _Reply) -> str:
 def _refusal(setup: Setup, reply: _Reply) -> Exception:
     """What a warden that could not start says, as the error that tells the user what to do."""
     said = _tell(reply)
+    if setup.flavour.modules and reply.text.startswith(("importing ", "the interpreter ended")):
+        return FlavourUnavailable(setup.flavour.name, said)
     if reply.text.startswith(("executing ", "binding ", "reading ", "the interpreter ended")):
         return RuntimeUnreachable(setup.interpreter.executable, said)
     if reply.text.startswith(("clone", "unshare", "mounting", "writing uid_map", "making the mount")):
@@ -378,6 +388,7 @@ def _tell_zygote(setup: Setup, layout: _Layout) -> bytes:
         "library": layout.library,
         "roots": layout.roots,
         "guests": setup.guests,
+        "modules": setup.flavour.modules,
         "work": layout.work,
         "cgroups": setup.delegation.joined,
         "ruleset": encode_ruleset(setup.rung, abi=setup.landlock_abi).hex(),

@@ -18,7 +18,16 @@ import msgspec
 
 from groundrun.engine import Job
 from groundrun.errors import EngineError, UsageError
-from groundrun.judging.grading import GRADER_CPU_S, GRADER_MEMORY_BYTES, SERVER, Failure, Findings, add_costs, describe_outside
+from groundrun.judging.grading import (
+    GRADER_CPU_S,
+    GRADER_MEMORY_BYTES,
+    SERVER,
+    Failure,
+    Findings,
+    add_costs,
+    describe_outside,
+    scan_grader,
+)
 from groundrun.judging.steps import Pair, Plan
 from groundrun.records import Cost, DifferentialTest, Execution, Limits, Outcome, Problem, Program
 
@@ -114,6 +123,7 @@ class _Run:
         self._seconds = [each for number, each in enumerate(truth.seconds) if number not in truth.left_out]
         self._allowances = [max(test.least_s, test.factor * each) for each in self._seconds]
         self._total_s = min(min(test.most_s, sum(self._allowances)) + 1.0, limits.cpu_s)
+        self._scan = scan_grader(source, test.oracle or "")
         self._walled = test.compat == EVALPLUS
         self._results = ""
         self._cost = Cost()
@@ -151,7 +161,7 @@ class _Run:
         payload = len(head).to_bytes(4, "little") + head + self._truth.data
         cpu_s = max(GRADER_CPU_S, self._total_s)
         limits = Limits(cpu_s=cpu_s, wall_s=4 * self._total_s + 3 * cpu_s, memory_bytes=GRADER_MEMORY_BYTES, output_bytes=1 << 20)
-        return Job(program=Program("", files=self._problem.files), limits=limits, guest=GRADER, payload=payload)
+        return Job(program=Program("", files=self._problem.files), limits=limits, guest=GRADER, payload=payload, scan=self._scan)
 
     def take(self, candidate: Execution, grader: Execution, report: _Report | None) -> None:
         """Note what one run gave."""

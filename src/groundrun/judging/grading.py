@@ -157,7 +157,7 @@ def _grade(problem: Problem, source: str, tests: tuple[GradedTest, ...], mode: M
     program = Program(source, files=problem.files, entry_point=problem.entry_point)
     payload = _payload(problem, tests, mode)
     if not mode.protected:
-        (execution,) = yield Job(program=program, limits=limits, guest=SHARED, payload=payload)
+        (execution,) = yield Job(program=program, limits=limits, guest=SHARED, payload=payload, scan="\n".join((source, *texts_of(tests))))
         return _find(execution, execution, len(tests), protected=False)
     cpu_s = max(GRADER_CPU_S, 10 * mode.grader_cpu_s)
     patient = msgspec.structs.replace(limits, wall_s=limits.wall_s + min(10 * mode.grader_cpu_s, MAX_PATIENCE_S))
@@ -168,7 +168,9 @@ def _grade(problem: Problem, source: str, tests: tuple[GradedTest, ...], mode: M
     candidate = Job(program=program, limits=patient, guest=SERVER, payload="\n".join(modules).encode())
     may_stand = not (modules or mode.inspect or problem.files) and keeps_no_state((*texts_of(tests), problem.reference or ""))
     guest, standing = FILES if modules else GRADER, STANDING if may_stand else ""
-    grader = Job(program=Program("", files=problem.files), limits=generous, guest=guest, payload=payload, standing=standing)
+    scan = scan_grader(source, *texts_of(tests))
+    own = Program("", files=problem.files)
+    grader = Job(program=own, limits=generous, guest=guest, payload=payload, standing=standing, scan=scan)
     for _ in range(2):
         done = yield Pair(candidate, grader)
         findings = _find(done[0], done[1], len(tests))
@@ -180,6 +182,11 @@ def _grade(problem: Problem, source: str, tests: tuple[GradedTest, ...], mode: M
         if not innocent[1].report:
             raise EngineError(f"a grader ended before it began: {done[1].outcome.describe()} {_tail(done[1])}")
     return findings
+
+
+def scan_grader(source: str, *texts: str) -> str:
+    """A text that imports what a grader will: what its tests do, and numpy where the candidate has it and may hand over its numbers."""
+    return "\n".join((*texts, "import numpy" if "numpy" in source else ""))
 
 
 def _payload(problem: Problem, tests: tuple[GradedTest, ...], mode: Mode) -> bytes:

@@ -7,6 +7,7 @@ that are alive at the end are not destroyed, except the main module's globals.
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import importlib
 import os
@@ -78,7 +79,7 @@ def run(module: Any, job: Any) -> int:
 def _wind_up() -> None:
     """What the interpreter does between the last line of a script and its end."""
     threading = sys.modules.get("threading")  # not imported here: its fork handler alone costs each child 0.4 ms
-    if threading is not None:
+    if threading is not None and (_thread._count() or threading._threading_atexits):
         threading._shutdown()
     atexit._run_exitfuncs()
 

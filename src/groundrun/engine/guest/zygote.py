@@ -44,6 +44,9 @@ def main() -> NoReturn:
     for name in policy["guests"]:
         guests.get(name)
     _warm_up(guests)
+    if failure := guests.import_ahead(policy["modules"], namespaces=bool(policy["namespaces"])):
+        library.gr_refuse(0, failure.encode("utf-8", "replace"))
+        os._exit(1)
     problem = _set_guards(library, policy)
     if problem:
         library.gr_refuse(problem[0], problem[1].encode())
@@ -72,6 +75,15 @@ class _Guests:
         self._loaded: dict[str, Any] = {}
         self.boot = boot.load("groundrun.engine.guest.boot", self._shelf)
         self.job = self.boot.load("groundrun.engine.guest.job", self._shelf)
+        self.ahead: Any = None
+
+    def import_ahead(self, modules: list[str], *, namespaces: bool) -> str | None:
+        """Import the modules of the flavour; what went wrong, or None."""
+        if not modules:
+            return None
+        self.ahead = self.boot.load("groundrun.engine.guest.ahead", self._shelf)
+        failure: str | None = self.ahead.import_ahead(modules, namespaces=namespaces)
+        return failure
 
     def get(self, name: str) -> Any:
         """The module of that name; a new one is loaded, rehearsed and frozen before the next fork."""
@@ -191,6 +203,8 @@ def _become(library: Any, guests: _Guests, name: Any, work: bytes) -> NoReturn:
     """In the child: enter the slot, wait for the order, then read the job and run it."""
     channel = ctypes.c_int(-1)
     library.gr_settle(work)
+    if guests.ahead:
+        guests.ahead.start_child()
     region = library.gr_begin(ctypes.byref(channel), name)
     module = guests.get(name.value.decode())
 
@@ -201,6 +215,8 @@ def _become(library: Any, guests: _Guests, name: Any, work: bytes) -> NoReturn:
     os.close(4)
     if job.files:
         guests.job.lay_out(job.files)
+        if guests.ahead:
+            guests.ahead.make_way(job.files)
     os._exit(guests.boot.run(module, job))
 
 

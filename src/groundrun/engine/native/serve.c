@@ -113,8 +113,9 @@ static void start_zygote(void) {
 
 static void await_zygote(struct reply *ready) {
     struct notice notice;
-    int none[MAX_FDS];
-    if (receive_message(zygote_socket, &notice, sizeof notice, none) < 0) {
+    int none[MAX_FDS], got = receive_message(zygote_socket, &notice, sizeof notice, none);
+    if (got < 0 && errno == ECONNRESET) got = receive_message(zygote_socket, &notice, sizeof notice, none); /* it left our first word unread */
+    if (got < 0) {
         int status = 0;
         waitpid(zygote, &status, 0);
         errno = 0;
