@@ -5,5 +5,6 @@ from __future__ import annotations
 from groundrun.engine.engine import Engine, Finished
 from groundrun.engine.job import Job
 from groundrun.engine.pool import EngineStats, Run
+from groundrun.engine.session import Cell, Replay, Session
 
-__all__ = ["Engine", "EngineStats", "Finished", "Job", "Run"]
+__all__ = ["Cell", "Engine", "EngineStats", "Finished", "Job", "Replay", "Run", "Session"]

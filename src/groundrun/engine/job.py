@@ -11,9 +11,11 @@ from groundrun.errors import UsageError
 from groundrun.records import Limits, Program
 
 PROGRAM_GUEST = "groundrun.engine.guest.program"
+SESSION_GUEST = "groundrun.engine.guest.session"
 GUESTS = (
     PROGRAM_GUEST,
     "groundrun.engine.guest.server",
+    SESSION_GUEST,
     "groundrun.judging.guest.grader",
     "groundrun.judging.guest.files",
     "groundrun.judging.guest.differential",

@@ -19,6 +19,7 @@ import msgspec
 from groundrun.engine.attempt import Attempt
 from groundrun.engine.job import Job
 from groundrun.engine.lane import Lane
+from groundrun.engine.tree import Tree
 from groundrun.errors import EngineClosed, EngineError
 from groundrun.records import ExceptionInfo, Execution, Limits, Outcome, Program
 
@@ -28,7 +29,10 @@ _FATAL = "the program took its worker down three times while known-good programs
 
 
 class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
-    """Counts since the engine was made: `faults` are ours and reached a caller, `restarts` were mended silently."""
+    """Counts since the engine was made: `faults` are ours and reached a caller, `restarts` were mended silently.
+
+    `sessions`: slots of sessions that are open now.
+    """
 
     workers: int
     finished: int
@@ -36,6 +40,7 @@ class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
     waiting: int
     restarts: int
     faults: int
+    sessions: int = 0
 
 
 class Run(concurrent.futures.Future[Any]):
@@ -294,6 +299,7 @@ class Pool:
         self.gate = _Gate()
         self._count = threading.Lock()
         self._submitted = self._finished = self._faults = 0
+        self._trees: set[Tree] = set()
         self._workers = [Worker(self) for _ in range(workers)]
         for worker in self._workers:
             worker.thread.start()
@@ -305,6 +311,18 @@ class Pool:
                 raise EngineClosed
             self._submitted += 1
             self.waiting.put(run)
+
+    def adopt(self, tree: Tree) -> None:
+        """Close this session's slot with the pool. Raises EngineClosed when the pool is closing."""
+        with self._count:
+            if self.closing:
+                raise EngineClosed
+            self._trees.add(tree)
+
+    def dismiss(self, tree: Tree) -> None:
+        """Forget a slot that has ended."""
+        with self._count:
+            self._trees.discard(tree)
 
     def admit(self, run: Run) -> bool:
         """Whether a run that was waiting is still wanted; it then counts as running."""
@@ -332,6 +350,7 @@ class Pool:
                 waiting=waiting,
                 restarts=restarts,
                 faults=self._faults,
+                sessions=len(self._trees),
             )
 
     def close(self) -> None:
@@ -344,6 +363,8 @@ class Pool:
                 if run is not None:
                     run.cancel()
                     self.admit(run)
+        for tree in list(self._trees):
+            tree.shut("its engine was closed")
         for worker in self._workers:
             worker.cancel()
             self.waiting.put(None)
@@ -355,3 +376,5 @@ class Pool:
         """In a forked child: let go of the parent's processes."""
         for worker in self._workers:
             worker.abandon()
+        for tree in self._trees:
+            tree.abandon()

@@ -172,7 +172,12 @@ class WardenLane:
         if reply.kind != _RENEWED:
             self._ended = reply
             return None
-        return Usage(cpu_s=reply.cpu_ns / 1e9, wall_s=reply.wall_ns / 1e9, memory_peak_bytes=reply.memory_peak or None)
+        return Usage(
+            cpu_s=reply.cpu_ns / 1e9,
+            wall_s=reply.wall_ns / 1e9,
+            memory_peak_bytes=reply.memory_peak or None,
+            oom_kills=reply.oom_kills,
+        )
 
     def interrupt(self, pid: int) -> None:
         """SIGINT to a process of the present run, named by its pid as it sees itself."""
