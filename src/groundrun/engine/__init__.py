@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from groundrun.engine.cell import Cell, Replay
 from groundrun.engine.engine import Engine, Finished
 from groundrun.engine.job import Job
 from groundrun.engine.pool import EngineStats, Run
-from groundrun.engine.session import Cell, Replay, Session
+from groundrun.engine.session import Session
 
 __all__ = ["Cell", "Engine", "EngineStats", "Finished", "Job", "Replay", "Run", "Session"]

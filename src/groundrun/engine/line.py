@@ -48,7 +48,12 @@ class Line:
             raise
 
     def ask(
-        self, *fields: bytes, within_s: float, descriptors: tuple[int, ...] = (), watch: Callable[[], None] | None = None, every_s: float = 0.2
+        self,
+        *fields: bytes,
+        within_s: float,
+        descriptors: tuple[int, ...] = (),
+        watch: Callable[[], None] | None = None,
+        every_s: float = 0.2,
     ) -> list[bytes]:
         """One request, and the answer to it without its number. `watch` is called again and again meanwhile. Raises Lost."""
         self._number += 1

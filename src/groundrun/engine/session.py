@@ -5,25 +5,24 @@
         before = session.branch()
         print(session.run("x * 7").value)
 
-A cell is Python source; its value is the representation of its last expression, as in a notebook. Its limits are kept twice: at a limit the
-cell gets an exception and the session goes on; a cell that ignores that is ended by the kernel a moment later, with the whole slot.
+A cell is Python source; its value is the representation of its last expression, as in a notebook. Its limits are kept twice: at a limit
+the cell gets an exception and the session goes on; a cell that ignores it is ended by the kernel a moment later, with the whole slot.
 
-`branch()` is undo and the base of tree search, **not a security boundary**: a branch has memory and files of its own, and lies in the same slot as
-its session, so each can kill the other, and they share the kernel's limits on processor time, memory, disk and processes. They take turns:
-one runs at a time. What can't be had twice (threads, children, pipes, deleted files that are still open) refuses a branch, with the reason.
-`branch(isolated=True)` runs the cells again in a new slot, which is a boundary.
+`branch()` is undo and the base of tree search, **not a security boundary**: a branch has memory and files of its own but lies in the slot
+of its session, so each can kill the other, and the kernel's limits on processor time, memory, disk and processes hold for all together.
+They take turns: one runs at a time. What can't be had twice (threads, children, pipes, deleted files that are still open) refuses a branch,
+with the reason. `branch(isolated=True)` runs the cells again in a new slot, which is a boundary.
 
-Promises: every call ends; what a cell does to its own process, or to what this file hears from it, ends at most that slot and comes back as a
-`Cell`. Doesn't promise that anything but `cost` and what ended the slot is true: the rest is the cell's own word.
+Promises: every call ends; what a cell does to its own process, or to what this file hears from it, ends at most that slot and comes back
+as a `Cell`. Doesn't promise that anything but `cost` and what ended the slot is true: the rest is the cell's own word.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import math
 import os
-import re
+import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -32,14 +31,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from groundrun.engine.cell import MAX_VALUE, Cell, Replay, Step, digest_cell, read_answer
 from groundrun.engine.classification import EndedBy, KernelFacts, classify
 from groundrun.engine.exchange import Ending
-from groundrun.engine.guest.frames import MAX_FRAME, to_bytes, to_text
+from groundrun.engine.guest.frames import MAX_FRAME, to_bytes
 from groundrun.engine.job import SESSION_GUEST, Job, as_job
 from groundrun.engine.lane import Usage
 from groundrun.engine.line import Line, Lost
-from groundrun.engine.tree import Over, Tree, read_number, read_pid, tell
-from groundrun.errors import BranchRefused, FileRefused, SessionEnded, UsageError
+from groundrun.engine.tree import Over, Tree, read_pid, tell
+from groundrun.errors import BranchRefused, EngineError, FileRefused, SessionEnded, UsageError
 from groundrun.records import Cost, CpuSource, ExceptionInfo, Isolation, Limits, Outcome, Program, Rung
 
 if TYPE_CHECKING:
@@ -48,62 +48,18 @@ if TYPE_CHECKING:
 
 GRACE_S = 0.5  # that a cell has to notice its limit before the kernel ends the slot
 IDLE_S = 3600.0
-MAX_VALUE = 65_536
 MAX_SOURCE = MAX_FRAME // 2
 _KILL_S = 30.0  # far more than the warden needs
 _WATCH_S = 0.1
 _INSIST_S = 1.0  # between two interrupts that somebody asked for once: the first may have come before the cell began
 _BRANCH_S = 60.0
 _PART = MAX_FRAME // 2
-_ADDRESS = re.compile(rb" at 0x[0-9a-f]+")
-_SAID = (b"ok", b"raised", b"exited", b"stopped")
 
 
-class Cell(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of one cell.
+class _Ticket:
+    """One call of `run`."""
 
-    `outcome` is `ok` when it ran to its end; `exited` is `SystemExit`, and any other end of its process by itself; `cancelled` was
-    interrupted. `value` is the representation of its last expression, None when that has no value. `cost` is the kernel's account of the
-    whole slot over the cell (`memory_peak_bytes`: of the session so far). `ended`: no cell can follow. All else is as in `Execution`.
-    """
-
-    number: int
-    source: str
-    outcome: Outcome
-    isolation: Isolation
-    value: str | None = None
-    stdout: bytes = b""
-    stderr: bytes = b""
-    exception: ExceptionInfo | None = None
-    exit_code: int | None = None
-    signal: int | None = None
-    truncated: bool = False
-    ended: bool = False
-    cost: Cost = Cost()
-
-    @property
-    def text(self) -> str:
-        """stdout as text; bytes that are not UTF-8 become U+FFFD."""
-        return self.stdout.decode("utf-8", "replace")
-
-
-class Replay(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of running a session's cells again. `differing`: numbers of cells that gave anything else than before.
-
-    Compared are outcome, value, output and exception, without addresses of objects.
-    """
-
-    cells: int
-    differing: tuple[int, ...]
-
-
-class _Step(msgspec.Struct, frozen=True, kw_only=True):
-    """A cell or files, as they were sent; `digest` of what came of the cell."""
-
-    source: str = ""
-    limits: Limits = Limits()
-    digest: bytes = b""
-    files: dict[str, bytes] | None = None
+    unwanted = False
 
 
 class Session:
@@ -113,13 +69,13 @@ class Session:
     In a forked child a session is the parent's: SessionEnded.
     """
 
-    def __init__(self, engine: Engine, tree: Tree, line: Line, *, number: int, pid: int, steps: list[_Step], idle_s: float) -> None:
+    def __init__(self, engine: Engine, tree: Tree, line: Line, *, number: int, pid: int, steps: list[Step], idle_s: float) -> None:
         self._engine, self._tree, self._line, self._number, self._pid = engine, tree, line, number, pid
         self._steps, self._idle_s = steps, idle_s
         self._count = sum(step.files is None for step in steps)
         self._ended: str | None = None
-        self._guard = threading.Lock()
-        self._running = False
+        self._guard = threading.RLock()
+        self._running: _Ticket | None = None
         self._interrupted_at = 0.0
         self.replay: Replay | None = None
 
@@ -141,7 +97,7 @@ class Session:
             except BaseException:
                 tree.close("it could not be started")
                 raise
-        return cls(engine, tree, line, number=1, pid=pid, steps=[_Step(files=dict(files))] if files else [], idle_s=idle_s)
+        return cls(engine, tree, line, number=1, pid=pid, steps=[Step(files=dict(files))] if files else [], idle_s=idle_s)
 
     def __enter__(self) -> Session:
         return self
@@ -179,6 +135,9 @@ class Session:
 
     def run(self, source: str, *, cpu_s: float | None = None, wall_s: float | None = None, output_bytes: int | None = None) -> Cell:
         """Run one cell and wait. The keywords replace the session's limits. Raises SessionEnded, or EngineError for our faults."""
+        return self._run(_Ticket(), source, cpu_s, wall_s, output_bytes)
+
+    def _run(self, ticket: _Ticket, source: str, cpu_s: float | None, wall_s: float | None, output_bytes: int | None) -> Cell:
         data = to_bytes(source)
         if len(data) > MAX_SOURCE:
             raise UsageError(f"a cell of {len(data)} bytes is too long: at most {MAX_SOURCE}; put data into a file by write_files")
@@ -190,28 +149,34 @@ class Session:
         )
         with self._turn():
             self._count += 1
-            cell = self._execute(self._count, source, data, limits)
+            cell = self._execute(ticket, self._count, source, data, limits)
             if not cell.ended:
-                self._steps.append(_Step(source=source, limits=limits, digest=_digest(cell)))
+                self._steps.append(Step(source=source, limits=limits, digest=digest_cell(cell)))
             return cell
 
     async def arun(self, source: str, *, cpu_s: float | None = None, wall_s: float | None = None, output_bytes: int | None = None) -> Cell:
         """`run` for asyncio; cancelling the task interrupts the cell."""
         import asyncio
 
-        work = asyncio.ensure_future(asyncio.to_thread(self.run, source, cpu_s=cpu_s, wall_s=wall_s, output_bytes=output_bytes))
+        ticket = _Ticket()
+        work = asyncio.ensure_future(asyncio.to_thread(self._run, ticket, source, cpu_s, wall_s, output_bytes))
         try:
             return await asyncio.shield(work)
         except asyncio.CancelledError:
-            self.interrupt()
-            with contextlib.suppress(Exception):
-                await work
+            self._cancel(ticket)
+            await asyncio.wait({work})
+            work.exception()
             raise
 
     def interrupt(self) -> bool:
         """KeyboardInterrupt in the cell that runs, from another thread. False when none does."""
         with self._guard:
-            if not self._running:
+            return self._running is not None and self._cancel(self._running)
+
+    def _cancel(self, ticket: _Ticket) -> bool:
+        with self._guard:
+            ticket.unwanted = True
+            if self._running is not ticket:
                 return False
             self._interrupted_at = time.monotonic()
             self._tree.lane.interrupt(self._pid)
@@ -228,13 +193,13 @@ class Session:
         with self._turn():
             if not self._tree.forks:
                 raise BranchRefused("its processes may not fork here unless Limits(processes=...) asks for it")
-            line, theirs = Line.make()
+            line, theirs = self._tree.make_line()
             number = self._tree.next_number()
             try:
                 with theirs:
-                    pid = self._fork(line, theirs.fileno(), number)
+                    pid = self._fork(line, theirs, number)
             except BaseException:
-                line.close()
+                self._tree.drop_line(line)
                 raise
             self._tree.members.add(number)
             return Session(self._engine, self._tree, line, number=number, pid=pid, steps=list(self._steps), idle_s=self._idle_s)
@@ -254,7 +219,7 @@ class Session:
                     said = self._tree.carry(b"write", to_bytes(path), b"more" if at else b"new", bytes(data[at : at + _PART]))
                     if said[0] != b"ok":
                         raise FileRefused(path, tell(said))
-            self._steps.append(_Step(files=dict(files)))
+            self._steps.append(Step(files=dict(files)))
 
     def read_file(self, path: str, *, limit: int = 16 << 20) -> bytes:
         """A file below the working folder, as the session's own processes may read it, links not followed. Raises FileRefused.
@@ -286,9 +251,9 @@ class Session:
             if self._ended is None:
                 self._ended = "it was closed"
                 if self._tree.ended is None and len(self._tree.members) > 1:
-                    with contextlib.suppress(Over):
+                    with contextlib.suppress(Over, EngineError):
                         self._tree.bury(self._number, self._pid, patience_s=0)
-            self._line.close()
+            self._tree.drop_line(self._line)
             self._tree.leave(self._number)
 
     @contextlib.contextmanager
@@ -305,7 +270,7 @@ class Session:
         if why := self._ended or self._tree.ended:
             raise SessionEnded(why)
 
-    def _execute(self, number: int, source: str, data: bytes, limits: Limits) -> Cell:
+    def _execute(self, ticket: _Ticket, number: int, source: str, data: bytes, limits: Limits) -> Cell:
         try:
             before = self._tree.allow(limits.cpu_s + GRACE_S, limits.wall_s + GRACE_S)
         except Over:
@@ -313,7 +278,7 @@ class Session:
         deadline = time.monotonic() + limits.wall_s
         late = False
         with self._guard:
-            self._running, self._interrupted_at = True, 0.0
+            self._running, self._interrupted_at = ticket, time.monotonic() - _INSIST_S if ticket.unwanted else 0.0
         insisted = 0.0
 
         def watch() -> None:
@@ -328,10 +293,10 @@ class Session:
 
         try:
             said = self._line.ask(
-                b"run", data, b"%d" % number, b"%f" % limits.cpu_s, b"%d" % MAX_VALUE,
+                b"run", data, b"%d" % number, str(limits.cpu_s).encode(), b"%d" % MAX_VALUE,
                 within_s=limits.wall_s + GRACE_S + _KILL_S, watch=watch, every_s=min(_WATCH_S, limits.wall_s),
             )  # fmt: skip
-            value, ending, status = _read_answer(said)
+            value, ending, status = read_answer(said)
             after = self._tree.rest()
         except Lost as lost:
             return self._lose(number, source, limits, before, lost)
@@ -339,7 +304,7 @@ class Session:
             return self._describe(number, source, limits, before, None, Ending(b""), None)
         finally:
             with self._guard:
-                self._running = False
+                self._running = None
                 interrupted = self._interrupted_at > 0
         facts = self._facts(before, after, wait_status=status << 8 if said[0] == b"exited" else 0 if said[0] == b"ok" else 1 << 8)
         if said[0] == b"stopped":
@@ -359,13 +324,14 @@ class Session:
             cpu_source=self._tree.isolation.cpu_guard if measured else CpuSource.NOTHING,
             memory_peak_bytes=after.memory_peak_bytes,
             oom_kills=after.oom_kills - before.oom_kills,
+            process_refusals=after.process_refusals - before.process_refusals,
             fork_refused=not self._tree.forks,
         )
 
     def _lose(self, number: int, source: str, limits: Limits, before: Usage, lost: Lost) -> Cell:
         """The cell of a session whose process is gone or can't be believed."""
         facts: KernelFacts | None = None
-        exception = ExceptionInfo(type="SessionLost", message=f"the cell's process no longer answers: {lost}")
+        exception: ExceptionInfo | None = ExceptionInfo(type="SessionLost", message=f"the cell's process no longer answers: {lost}")
         try:
             if not self._tree.forks:
                 self._tree.end("its process was lost", linger_s=0.25)
@@ -398,8 +364,9 @@ class Session:
     ) -> Cell:
         """`facts` None: those of the slot's end."""
         if facts is None:
-            assert self._tree.facts is not None
             whole = self._tree.facts
+            if whole is None:
+                raise SessionEnded(self._tree.ended or "")
             measured = self._tree.measured
             facts = msgspec.structs.replace(
                 whole,
@@ -431,19 +398,17 @@ class Session:
             signal=number_of_signal,
             truncated=written > limits.output_bytes,
             ended=ended,
-            cost=Cost(
-                cpu_s=facts.cpu_s, wall_s=facts.wall_s, cpu_source=facts.cpu_source, memory_peak_bytes=facts.memory_peak_bytes
-            ),
+            cost=Cost(cpu_s=facts.cpu_s, wall_s=facts.wall_s, cpu_source=facts.cpu_source, memory_peak_bytes=facts.memory_peak_bytes),
         )
 
-    def _fork(self, line: Line, theirs: int, number: int) -> int:
+    def _fork(self, line: Line, theirs: socket.socket, number: int) -> int:
         """Have the session's process fork; the branch's pid."""
         tree = self._tree
         try:
             tree.allow(_BRANCH_S, _BRANCH_S)
             try:
                 said = self._line.ask(
-                    b"fork", b"%d" % number, b"copy", within_s=_BRANCH_S, descriptors=(theirs, line.stdout, line.stderr)
+                    b"fork", b"%d" % number, b"copy", within_s=_BRANCH_S, descriptors=(theirs.fileno(), line.stdout, line.stderr)
                 )
             except Lost as lost:
                 if not tree.forks:
@@ -455,6 +420,7 @@ class Session:
             if said[0] != b"forked":
                 tree.rest()
                 raise BranchRefused(tell(said))
+            theirs.close()  # so that the branch's end shows
             try:
                 first = line.hear(within_s=_BRANCH_S)
                 tree.rest()
@@ -481,7 +447,7 @@ class Session:
                     continue
                 limits = step.limits
                 cell = again.run(step.source, cpu_s=limits.cpu_s, wall_s=limits.wall_s, output_bytes=limits.output_bytes)
-                if _digest(cell) != step.digest:
+                if digest_cell(cell) != step.digest:
                     differing.append(cell.number)
                 if cell.ended:
                     raise SessionEnded(f"cell {cell.number}, run again, ended it: {cell.outcome.describe()}")
@@ -490,21 +456,3 @@ class Session:
             raise
         again.replay = Replay(cells=sum(step.files is None for step in steps), differing=tuple(differing))
         return again
-
-
-def _read_answer(said: list[bytes]) -> tuple[str | None, Ending, int]:
-    """Value, ending and exit status of a cell's answer. Raises Lost."""
-    if len(said) != 4 or said[0] not in _SAID or len(said[1]) > MAX_VALUE + 1:
-        raise Lost("its answer is none")
-    try:
-        value = to_text(said[1][1:]).encode("utf-8", "replace").decode() if said[1] else None
-    except ValueError:
-        value = said[1][1:].decode("utf-8", "replace")
-    return value, Ending(said[2][: 4 * 65_536]), read_number(said[3]) & 0xFF
-
-
-def _digest(cell: Cell) -> bytes:
-    exception = (cell.exception.type, cell.exception.message) if cell.exception else ()
-    parts = (cell.outcome.value, cell.value or "", *exception)
-    data = b"\0".join([*(part.encode("utf-8", "replace") for part in parts), cell.stdout, cell.stderr])
-    return hashlib.blake2b(_ADDRESS.sub(b"", data), digest_size=16).digest()

@@ -51,6 +51,7 @@ class Tree:
         self.facts: KernelFacts | None = None
         self.in_place = 1
         self.members: set[int] = set()
+        self.lines: set[Line] = set()
         self.forks = False
         self.shutting = False
         self._idle_s, self._on_end = idle_s, on_end
@@ -79,7 +80,7 @@ class Tree:
         assert self._trunk is not None
         number = next(self._numbers)
         self.members.add(number)
-        line, theirs = Line.make()
+        line, theirs = self.make_line()
         try:
             with theirs:
                 self.allow(START_S, START_S)
@@ -90,15 +91,11 @@ class Tree:
                 self.forks = True
                 pid = read_pid(line.hear(within_s=START_S))
             else:
-                line.close()
+                self.drop_line(line)
                 line, pid = self._trunk, read_number(said[-1])
             self.rest()
         except (Lost, Over) as error:
-            line.close()
             self._give_up(error)
-        except BaseException:
-            line.close()
-            raise
         return line, pid
 
     def _give_up(self, error: Exception) -> NoReturn:
@@ -125,6 +122,17 @@ class Tree:
     def measured(self) -> bool:
         """Whether the kernel's account covers every process: without a cgroup it is that of the trunk alone."""
         return self.lane.isolation.cpu_guard is CpuSource.CGROUP or not self.forks
+
+    def make_line(self) -> tuple[Line, socket.socket]:
+        """A line that goes with the tree, and the other side's socket."""
+        line, theirs = Line.make()
+        self.lines.add(line)
+        return line, theirs
+
+    def drop_line(self, line: Line) -> None:
+        """Hang up."""
+        self.lines.discard(line)
+        line.close()
 
     def next_number(self) -> int:
         """Of the next branch."""
@@ -224,13 +232,15 @@ class Tree:
         self._let_go()
 
     def _let_go(self) -> None:
-        if self._trunk is not None:
-            self._trunk.close()
+        for line in (*self.lines, *([self._trunk] if self._trunk is not None else ())):
+            line.close()
+        self.lines.clear()
         self._exchange.close()
 
     def _conclude(self, facts: KernelFacts) -> None:
         self.facts = facts
         self.ended = _WHY.get(facts.ended_by, "its first process ended, which ended its slot and all branches in it")
+        self.lane.close()
 
     def _ask_trunk(self, *request: bytes) -> list[bytes]:
         """Raises Over, because nothing can go on without the trunk."""

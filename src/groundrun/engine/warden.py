@@ -177,6 +177,7 @@ class WardenLane:
             wall_s=reply.wall_ns / 1e9,
             memory_peak_bytes=reply.memory_peak or None,
             oom_kills=reply.oom_kills,
+            process_refusals=reply.process_refusals,
         )
 
     def interrupt(self, pid: int) -> None:

@@ -62,7 +62,9 @@ class Fork:
                 break
         _in_parent()
         if between < 0 or status.value:
-            raise OSError(error if between < 0 else EAGAIN, "the slot has no room for a process more, or may not fork: see Limits.processes")
+            raise OSError(
+                error if between < 0 else EAGAIN, "the slot has no room for a process more, or may not fork: see Limits.processes"
+            )
         return False
 
 

@@ -21,7 +21,8 @@ def pack(*fields: bytes) -> bytes:
 
 def unpack(body: bytes) -> list[bytes]:
     """The fields of a frame without its head. Raises ValueError when it isn't one."""
-    fields, at = [], 0
+    fields: list[bytes] = []
+    at = 0
     while at < len(body):
         size = int.from_bytes(body[at : at + 4], "little")
         at += 4

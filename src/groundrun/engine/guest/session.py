@@ -9,7 +9,7 @@ Nothing here guards anything: it lives in the process that it serves. A cell can
 Requests (frames of `frames`; first the number, then the operation) and their answers:
 
 * `run` source, cell's number, processor seconds, most bytes of a value -> `ok` | `raised` | `exited` | `stopped`, value, ending, status
-* `fork` branch's number, `plain` or `copy`, with three descriptors: channel, stdout, stderr -> `forked` | `refused`, reason. The new process
+* `fork` branch's number, `plain` or `copy`, with three descriptors: channel, stdout, stderr -> `forked` | `refused`, reason, own pid. The new process
   speaks first on its own channel: `ready`, its pid; or `refused`, reason
 * `place` number of the branch whose files are in place, of the one whose files are wanted; `forget` number, in place or not
 * `write` path, `new` or `more`, content; `read` path, offset, most bytes -> `ok`, content
@@ -17,13 +17,12 @@ Requests (frames of `frames`; first the number, then the operation) and their an
 """
 
 from __future__ import annotations
-
 import __future__
+
 import ast
 import json
 import linecache
 import os
-import signal
 import socket
 import sys
 import traceback
@@ -31,6 +30,7 @@ import types
 from array import array
 from os import _exit, close, dup2, getcwd, getpid, kill, waitpid
 from signal import ITIMER_PROF, SIGCHLD, SIGINT, SIGKILL, SIGPROF, setitimer
+from signal import signal as handle
 from time import monotonic, sleep
 from typing import Any, NoReturn
 
@@ -68,7 +68,7 @@ class _Interpreter:
         self._flags = 0
         self._pid = getpid()
         self._ends: dict[int, int] = {}
-        signal.signal(SIGINT, self._on_interrupt)
+        handle(SIGINT, self._on_interrupt)
 
     def serve(self) -> NoReturn:
         while True:
@@ -113,18 +113,18 @@ class _Interpreter:
                 return b"ok", self._folders.read(to_text(fields[0]), int(fields[1]), min(int(fields[2]), MAX_FRAME // 2))
             elif operation == "end":
                 return self._end(int(fields[0]), int(fields[1]) / 1000)
-        except OSError as error:
-            return b"refused", to_bytes(error.strerror or str(error))
+        except Exception as error:  # a cell may have taken away what this needs
+            return b"refused", to_bytes(_reason(error)), str(self._pid).encode()
         return (b"ok",)
 
     def _run(self, source: str, number: int, cpu_s: float, most: int) -> tuple[bytes, ...]:
         """Execute one cell, whatever it does."""
         said, value, ending, status = "ok", None, b"", 0
-        signal.signal(SIGPROF, self._on_limit)
+        handle(SIGPROF, self._on_limit)
         try:
             try:
                 self._busy = True
-                setitimer(ITIMER_PROF, cpu_s, AGAIN_S)
+                setitimer(ITIMER_PROF, max(cpu_s, 1e-4), AGAIN_S)
                 value = self._evaluate(source, f"<cell {number}>")
             finally:
                 self._busy = False
@@ -180,7 +180,7 @@ class _Interpreter:
                 put_back()
                 self._become(number, copy, descriptors, outputs)
             if not copy:
-                signal.signal(SIGCHLD, self._on_child)
+                handle(SIGCHLD, self._on_child)
             return (b"forked",)
         finally:
             for descriptor in descriptors:
@@ -199,9 +199,9 @@ class _Interpreter:
         try:
             if copy:
                 reopen(self._folders, self._folders.copy(number), outputs, apart=self._channel.fileno())
-        except OSError as error:
+        except Exception as error:
             self._folders.forget(number, in_place=False)
-            self._channel.sendall(pack(b"0", b"refused", to_bytes(error.strerror or str(error))))
+            self._channel.sendall(pack(b"0", b"refused", to_bytes(_reason(error))))
             _exit(1)
         self._channel.sendall(pack(b"0", b"ready", str(self._pid).encode()))
         self.serve()
@@ -232,6 +232,10 @@ class _Interpreter:
         while pid not in self._ends and monotonic() < until:
             sleep(0.001)
         return pid in self._ends
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or f"{type(error).__name__}: {error}"
 
 
 def _flush() -> None:

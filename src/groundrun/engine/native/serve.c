@@ -190,6 +190,7 @@ static void renew(struct run *run, const struct request *request) {
     struct reply reply = {.version = VERSION, .kind = REPLY_RENEWED, .id = run->request.id, .cpu_ns = used, .wall_ns = now - run->started};
     reply.memory_peak = peak_memory(run);
     reply.oom_kills = count_in(guards->memory_events, "oom_kill") - oom_before;
+    reply.process_refusals = count_in(guards->pids_events, "max") - refusals_before;
     set_limits(run, request, now, used);
     if (send_message(policy->control, &reply, sizeof reply, NULL, 0)) end_everything();
 }
