@@ -77,6 +77,7 @@ def read_answer(said: list[bytes]) -> tuple[str | None, Ending, int]:
 
 
 def digest_cell(cell: Cell) -> bytes:
+    """The same for cells of which the same came: outcome, value, output and exception, without addresses of objects."""
     exception = (cell.exception.type, cell.exception.message) if cell.exception else ()
     parts = (cell.outcome.value, cell.value or "", *exception)
     data = b"\0".join([*(part.encode("utf-8", "replace") for part in parts), cell.stdout, cell.stderr])

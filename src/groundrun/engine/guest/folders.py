@@ -4,8 +4,8 @@ The host lets one branch at a time run, and puts its files in place before: what
 `shm` moves to the reserve of the branch before, and what lies in its own reserve moves back. So paths, relative and absolute, mean
 the running branch's own files. Moving is by name, entry by entry; nothing is copied but at the branch's making.
 
-All of it counts against the disk limit of the one slot. Kept by a copy: content with holes, hard links among what is copied, symbolic links,
-modes and times (at rung `landlock`, where nothing may change them, only modes that a new file can have). Not kept: extended attributes.
+All of it counts against the disk limit of the one slot. Kept by a copy: content with holes, hard links among what is copied, symbolic
+links, modes and times (at rung `landlock`, where nothing may change them, only modes that a new file can have). Not kept: extended attributes.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ Nothing here guards anything: it lives in the process that it serves. A cell can
 Requests (frames of `frames`; first the number, then the operation) and their answers:
 
 * `run` source, cell's number, processor seconds, most bytes of a value -> `ok` | `raised` | `exited` | `stopped`, value, ending, status
-* `fork` branch's number, `plain` or `copy`, with three descriptors: channel, stdout, stderr -> `forked` | `refused`, reason, own pid. The new process
-  speaks first on its own channel: `ready`, its pid; or `refused`, reason
+* `fork` branch's number, `plain` or `copy`, with three descriptors: channel, stdout, stderr -> `forked` | `refused`, reason, own pid.
+  The new process speaks first on its own channel: `ready`, its pid; or `refused`, reason
 * `place` number of the branch whose files are in place, of the one whose files are wanted; `forget` number, in place or not
 * `write` path, `new` or `more`, content; `read` path, offset, most bytes -> `ok`, content
 * `end` pid, milliseconds to wait: how that process ended, or its end -> `ended`, wait status | `killed` | `stuck`
