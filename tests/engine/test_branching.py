@@ -54,7 +54,9 @@ def test_files_are_independent_by_whatever_path(session: Session) -> None:
     value(session, "import os, tempfile\nhere = os.getcwd()\nos.mkdir('d')\nopen('a', 'w').write('0')\nopen('d/b', 'w').write('0')")
     value(session, "os.symlink('a', 'link')\nos.link('a', 'hard')\nplace = tempfile.mkdtemp()\nopen(place + '/t', 'w').write('0')")
     write = "for path in ('a', here + '/d/b', place + '/t'): open(path, 'a').write({!r}).__class__\n"
-    read = "[open(path).read() for path in (here + '/a', 'd/b', place + '/t', 'link', 'hard')], sorted(os.listdir(here)), os.getcwd() == here"
+    read = (
+        "[open(path).read() for path in (here + '/a', 'd/b', place + '/t', 'link', 'hard')], sorted(os.listdir(here)), os.getcwd() == here"
+    )
     with session.branch() as branch:
         value(branch, write.format("b") + "open('new', 'w').close()")
         value(session, write.format("s") + "os.unlink('d/b'); open('d/b', 'w').write('again')")
@@ -68,7 +70,10 @@ def test_files_are_independent_by_whatever_path(session: Session) -> None:
 
 
 def test_open_files_continue_on_the_copy(session: Session) -> None:
-    value(session, "import os\nf = open('log', 'w+'); f.write('abcdef'); f.flush(); f.seek(3)\ng = open('log', 'a')\nh = open('log')\nh.read(2)")
+    value(
+        session,
+        "import os\nf = open('log', 'w+'); f.write('abcdef'); f.flush(); f.seek(3)\ng = open('log', 'a')\nh = open('log')\nh.read(2)",
+    )
     value(session, "os.mkdir('sub'); os.chdir('sub'); open('inner', 'w').write('i'); d = os.open('.', os.O_RDONLY)")
     with session.branch() as branch:
         value(branch, "f.write('XY'); f.flush(); g.write('+'); g.flush(); open('inner', 'a').write('B')")
@@ -91,7 +96,11 @@ def test_output_and_chance_are_the_branchs_own(session: Session) -> None:
     ("source", "reason", "undo"),
     [
         ("import threading\ne = threading.Event()\nt = threading.Thread(target=e.wait); t.start()", "1 thread runs", "e.set(); t.join()"),
-        ("import os\np = os.fork()\nif p == 0:\n    import time; time.sleep(50); os._exit(0)", "child processes", "os.kill(p, 9); os.wait()"),
+        (
+            "import os\np = os.fork()\nif p == 0:\n    import time; time.sleep(50); os._exit(0)",
+            "child processes",
+            "os.kill(p, 9); os.wait()",
+        ),
         ("import subprocess\np = subprocess.Popen(['true'])\nimport time; time.sleep(0.2)", "child processes", "p.wait()"),
         ("import os\nf = open('gone', 'w'); os.unlink('gone')", "no name any more", "f.close()"),
         ("import os\nr, w = os.pipe()", "is a pipe", "os.close(r); os.close(w)"),
@@ -147,7 +156,10 @@ def test_holes_and_what_was_closed_take_no_room(session: Session) -> None:
     value(session, "f = open('sparse', 'wb'); f.truncate(12 << 20); f.seek(6 << 20); f.write(b'x'); f.close()")
     for _ in range(5):
         with session.branch() as branch:
-            assert value(branch, "import os\n(os.stat('sparse').st_blocks < 1000, open('sparse', 'rb').read().index(b'x'))") == "(True, 6291456)"
+            assert (
+                value(branch, "import os\n(os.stat('sparse').st_blocks < 1000, open('sparse', 'rb').read().index(b'x'))")
+                == "(True, 6291456)"
+            )
             value(branch, "open('more', 'wb').write(bytes(9 << 20)) and None")
     assert value(session, "import os\nsorted(os.listdir('.'))") == "['sparse']"
 

@@ -126,7 +126,10 @@ def test_a_limit_of_wall_time_leaves_the_state(session: Session) -> None:
     ("source", "outcome"),
     [
         ("import signal\nsignal.signal(signal.SIGPROF, signal.SIG_IGN)\nwhile True: pass", Outcome.CPU_LIMIT),
-        ("while True:\n    for _ in range(1_000_000):\n        try: sum(range(10_000))\n        except BaseException: pass", Outcome.CPU_LIMIT),
+        (
+            "while True:\n    for _ in range(1_000_000):\n        try: sum(range(10_000))\n        except BaseException: pass",
+            Outcome.CPU_LIMIT,
+        ),
         ("import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: time.sleep(1)", Outcome.WALL_LIMIT),
     ],
 )

@@ -10,31 +10,39 @@ files mapped into memory, and descriptors that share one place in a file with ea
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import os
-import resource
 import stat
 import sys
 import time
 from collections.abc import Callable
 from ctypes import c_char, c_int
-from errno import EAGAIN, EINTR
+from errno import EINTR
 from os import dup2, fstat, get_inheritable, getpid, lseek
+from select import POLLNVAL, poll
 from typing import Any
 
+from groundrun.engine.guest import boot
 from groundrun.engine.guest.folders import Folders
 
 _FIRST = 3
+_MOST = 256  # descriptors that a program may have: see engine/warden.py
 _MOST_TIDS = 200_000
 _PR_SET_CHILD_SUBREAPER = 36
-_process = ctypes.PyDLL(None, use_errno=True)  # keeps the interpreter's lock, which a child must own
+_process = ctypes.PyDLL(None, use_errno=True)
 _fork, _wait, _leave, _prctl = _process.fork, _process.waitpid, _process._exit, _process.prctl
 _before, _in_parent, _in_child = (
     getattr(ctypes.pythonapi, f"PyOS_{name}") for name in ("BeforeFork", "AfterFork_Parent", "AfterFork_Child")
 )
 for _each in (_before, _in_parent, _in_child, _leave):
     _each.restype = None
+
+
+_every = poll()
+for _number in range(_FIRST, _MOST):
+    _every.register(_number, 0)
 
 
 class Fork:
@@ -48,23 +56,15 @@ class Fork:
     def begin(self) -> bool:
         """True in the branch. Raises OSError when a process more is refused. Handlers of `os.register_at_fork` run once."""
         _before()
-        between = _fork()
-        if between == 0:
-            branch = _fork()
-            if branch == 0:
-                _in_child()
-                return True
-            _leave(0 if branch > 0 else 1)
-        error = ctypes.get_errno()
-        status = c_int(0)
-        while between > 0 and _wait(between, ctypes.byref(status), 0) < 0:
-            if ctypes.get_errno() != EINTR:
-                break
+        result = ctypes.PyDLL(
+            boot.library._name, handle=boot.library._handle
+        ).gr_branch()  # keeps the interpreter's lock, which a child must own
+        if result == 0:
+            _in_child()
+            return True
         _in_parent()
-        if between < 0 or status.value:
-            raise OSError(
-                error if between < 0 else EAGAIN, "the slot has no room for a process more, or may not fork: see Limits.processes"
-            )
+        if result < 0:
+            raise OSError(-result, "the slot has no room for a process more, or may not fork: see Limits.processes")
         return False
 
 
@@ -143,14 +143,16 @@ def fstat_of_working_folder() -> tuple[int, int] | None:
 
 
 def _open_descriptors(apart: tuple[int, ...]) -> list[tuple[int, os.stat_result]]:
+    """All but those."""
+    try:
+        closed = {descriptor for descriptor, what in _every.poll(0) if what & POLLNVAL}  # one call instead of one each
+    except OSError:  # more than this process may have open
+        closed = set()
     found = []
-    for descriptor in range(_FIRST, min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], 4096)):
-        try:
-            info = fstat(descriptor)
-        except OSError:
-            continue
-        if descriptor not in apart:
-            found.append((descriptor, info))
+    for descriptor in range(_FIRST, _MOST):
+        if descriptor not in closed and descriptor not in apart:
+            with contextlib.suppress(OSError):
+                found.append((descriptor, fstat(descriptor)))
     return found
 
 
