@@ -15,7 +15,7 @@ import pytest
 
 from groundrun.engine import Cell, Engine, Session
 from groundrun.errors import EngineClosed, FileRefused, HostRefused, SessionEnded, UsageError
-from groundrun.records import CpuSource, Limits, Outcome
+from groundrun.records import CpuSource, Limits, Outcome, Rung
 
 pytestmark = [pytest.mark.exec, pytest.mark.timeout(120)]
 
@@ -134,8 +134,8 @@ def test_a_limit_of_wall_time_leaves_the_state(session: Session) -> None:
     ],
 )
 def test_a_cell_that_ignores_its_limit_is_ended_by_the_kernel(session: Session, source: str, outcome: Outcome) -> None:
-    limits = {"cpu_s": 0.2} if outcome is Outcome.CPU_LIMIT else {"wall_s": 0.2}
-    cell = session.run(f"print('before', flush=True)\n{source}", **limits)
+    cpu_s, wall_s = (0.2, None) if outcome is Outcome.CPU_LIMIT else (None, 0.2)
+    cell = session.run(f"print('before', flush=True)\n{source}", cpu_s=cpu_s, wall_s=wall_s)
     assert (cell.outcome, cell.stdout) == (outcome, b"before\n")
     assert_ended(session, cell)
 
@@ -202,8 +202,23 @@ def test_files_go_in_and_out(session: Session) -> None:
         session.read_file("nowhere")
     with pytest.raises(FileRefused, match="larger than 100"):
         session.read_file("big", limit=100)
-    with pytest.raises(FileRefused, match="No space|File too large|larger|quota"):
+    with pytest.raises(FileRefused, match="more than Limits.disk_bytes allows"):
         session.write_files({"too-big": bytes(80 << 20)})
+
+
+def test_a_disk_that_is_full_is_said(jailed: Engine) -> None:
+    with jailed.session(limits=LIMITS) as session:
+        cell = session.run(
+            "with open('big', 'wb') as f:\n    for _ in range(16): f.write(bytes(range(256)) * 4096)\nimport time; time.sleep(0.5)"
+        )
+        assert cell.outcome is Outcome.DISK_LIMIT
+        assert cell.ended == (session.isolation.rung is Rung.LANDLOCK)
+        if cell.ended:
+            with pytest.raises(SessionEnded, match="more to its disk"):
+                session.run("1")
+        else:
+            with pytest.raises(FileRefused, match="No space left"):
+                session.write_files({"more": bytes(8 << 20)})
 
 
 def test_links_and_what_is_no_file_are_refused(session: Session) -> None:

@@ -215,6 +215,8 @@ class Session:
         as_job(Job(program=Program("", files=dict(files)), guest=SESSION_GUEST))
         with self._turn():
             for path, data in files.items():
+                if len(data) > self.limits.disk_bytes:
+                    raise FileRefused(path, f"its {len(data)} bytes are more than Limits.disk_bytes allows, {self.limits.disk_bytes}")
                 for at in range(0, max(len(data), 1), _PART):
                     said = self._tree.carry(b"write", to_bytes(path), b"more" if at else b"new", bytes(data[at : at + _PART]))
                     if said[0] != b"ok":

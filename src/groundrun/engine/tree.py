@@ -200,7 +200,8 @@ class Tree:
             except EngineError:
                 self.close("the engine lost its slot")
                 raise
-            self.ended = why
+            if self.facts is None or self.facts.ended_by is EndedBy.CANCEL:
+                self.ended = why
 
     def leave(self, number: int) -> None:
         """One session is closed; the last one takes the slot along."""

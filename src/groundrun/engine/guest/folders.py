@@ -4,8 +4,9 @@ The host lets one branch at a time run, and puts its files in place before: what
 `shm` moves to the reserve of the branch before, and what lies in its own reserve moves back. So paths, relative and absolute, mean
 the running branch's own files. Moving is by name, entry by entry; nothing is copied but at the branch's making.
 
-All of it counts against the disk limit of the one slot. Kept by a copy: content with holes, hard links among what is copied, symbolic
-links, modes and times (at rung `landlock`, where nothing may change them, only modes that a new file can have). Not kept: extended attributes.
+All of it counts against the disk limit of the one slot. A copy keeps content with its holes, hard links within one folder's tree, symbolic
+links, modes and times; at rung `landlock`, where nothing may change them, only the modes that a new file can have. It doesn't keep
+extended attributes.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from errno import ENXIO
 
 _RESERVE = ".branches"
 _BLOCK = 1 << 20
+_SMALL = 16_384  # holes in such a file save nothing
 _DOWN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -168,8 +170,11 @@ def _copy_file(source: str, target: str, info: os.stat_result) -> None:
     try:
         writing = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, info.st_mode & 0o7777 | 0o200)
         try:
-            os.ftruncate(writing, info.st_size)
             at = 0
+            if info.st_size <= _SMALL:
+                at = os.write(writing, os.read(reading, _SMALL))
+            if at < info.st_size:
+                os.ftruncate(writing, info.st_size)
             while at < info.st_size:
                 try:
                     at = os.lseek(reading, at, os.SEEK_DATA)
@@ -192,9 +197,10 @@ def _copy_file(source: str, target: str, info: os.stat_result) -> None:
 
 
 def _set_attributes(path: str, info: os.stat_result) -> None:
+    mode = stat.S_IMODE(info.st_mode)
     with contextlib.suppress(PermissionError):
-        if stat.S_IMODE(os.stat(path).st_mode) != stat.S_IMODE(info.st_mode):
-            os.chmod(path, stat.S_IMODE(info.st_mode))
+        if mode & 0o7700 != 0o700 and mode & 0o7600 != 0o600:  # it was made with less, so that it could be filled
+            os.chmod(path, mode)
         os.utime(path, ns=(info.st_atime_ns, info.st_mtime_ns))
 
 
