@@ -217,6 +217,29 @@ def test_branches_take_turns(session: Session) -> None:
         branch.close()
 
 
+def test_as_many_branches_as_there_may_be_processes(jailed: Engine) -> None:
+    with jailed.session(limits=Limits(processes=6)) as session:
+        branches = []
+        with pytest.raises(BranchRefused, match="no room for a process more"):
+            for _ in range(32):
+                branches.append(session.branch())  # noqa: PERF401
+        assert branches
+        assert [value(each, "7") for each in (session, *branches)] == ["7"] * (len(branches) + 1)
+        branches.pop().close()
+        branches.append(session.branch())
+        for each in branches:
+            each.close()
+
+
+def test_folders_that_cant_be_written_to_move_with_their_branch(session: Session) -> None:
+    if session.isolation.rung is Rung.LANDLOCK:
+        pytest.skip("at rung landlock no mode can be changed")
+    value(session, "import os\nos.mkdir('d'); open('d/f', 'w').write('0'); os.chmod('d/f', 0o400); os.chmod('d', 0o555)")
+    with session.branch() as branch:
+        look = "oct(os.stat('d').st_mode), oct(os.stat('d/f').st_mode), open('d/f').read()"
+        assert value(branch, look) == value(session, look) == value(branch, look) == "('0o40555', '0o100400', '0')"
+
+
 def test_where_fork_is_refused_so_is_a_branch(jailed: Engine) -> None:
     with jailed.session(limits=Limits(processes=1)) as session:
         value(session, "x = 5")

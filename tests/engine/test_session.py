@@ -202,15 +202,14 @@ def test_files_go_in_and_out(session: Session) -> None:
         session.read_file("nowhere")
     with pytest.raises(FileRefused, match="larger than 100"):
         session.read_file("big", limit=100)
-    with pytest.raises(FileRefused, match="more than Limits.disk_bytes allows"):
+    with pytest.raises(FileRefused, match="more than Limits"):
         session.write_files({"too-big": bytes(80 << 20)})
 
 
 def test_a_disk_that_is_full_is_said(jailed: Engine) -> None:
     with jailed.session(limits=LIMITS) as session:
-        cell = session.run(
-            "with open('big', 'wb') as f:\n    for _ in range(16): f.write(bytes(range(256)) * 4096)\nimport time; time.sleep(0.5)"
-        )
+        fill = "for name in 'ab':\n    with open(name, 'wb') as f:\n        for _ in range(6): f.write(bytes(range(256)) * 4096)"
+        cell = session.run(f"{fill}\nimport time; time.sleep(2)")
         assert cell.outcome is Outcome.DISK_LIMIT
         assert cell.ended == (session.isolation.rung is Rung.LANDLOCK)
         if cell.ended:
@@ -369,6 +368,28 @@ def test_closing_the_engine_ends_a_running_cell() -> None:
         session.run("1")
     with pytest.raises(EngineClosed):
         engine.session()
+
+
+def test_ctrl_c_interrupts_the_cell_and_the_session_goes_on(jailed: Engine) -> None:
+    code = f"""
+import os, signal, threading, time
+from groundrun.engine import Engine
+from groundrun.errors import SessionEnded
+from groundrun.records import Limits
+signal.signal(signal.SIGINT, signal.default_int_handler)
+with Engine(isolation={jailed.isolation.rung.value!r}, workers=1) as engine, engine.session(limits=Limits(processes=8)) as session:
+    session.run("import time; x = 1")
+    for ignore in (False, True):
+        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+        try:
+            session.run("import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(60)" if ignore else "time.sleep(60)")
+        except KeyboardInterrupt:
+            print("interrupted", session.alive)
+        if not ignore:
+            print(session.run("x").value)
+"""
+    done = subprocess.run([sys.executable, "-c", code], timeout=60, capture_output=True, text=True)
+    assert (done.stdout, done.stderr, done.returncode) == ("interrupted True\n1\ninterrupted False\n", "", 0)
 
 
 def test_a_forked_child_leaves_the_session_alone() -> None:

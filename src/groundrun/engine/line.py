@@ -28,6 +28,7 @@ class Line:
         self._channel = channel
         self.stdout, self.stderr = stdout, stderr
         self._number = 0
+        self._heard = bytearray()
         for descriptor in (stdout, stderr):  # at the end, wherever that is: the host takes away what it has read
             fcntl.fcntl(descriptor, fcntl.F_SETFL, fcntl.fcntl(descriptor, fcntl.F_GETFL) | os.O_APPEND)
 
@@ -66,9 +67,9 @@ class Line:
             raise Lost(f"what it said can't be read: {error}") from error
 
     def hear(self, *, within_s: float) -> list[bytes]:
-        """What the other side says first. Raises Lost."""
+        """What the other side says unasked when it starts, or the answer to a request that was left waiting. Raises Lost."""
         try:
-            return self._hear(b"0", time.monotonic() + within_s, None, 1)
+            return self._hear(str(self._number).encode(), time.monotonic() + within_s, None, 1)
         except (OSError, ValueError) as error:
             raise Lost(f"what it said can't be read: {error}") from error
 
@@ -100,29 +101,30 @@ class Line:
                 view = view[self._channel.send(view) :]
 
     def _hear(self, number: bytes, until: float, watch: Callable[[], None] | None, every_s: float) -> list[bytes]:
-        size = int.from_bytes(self._take(4, until, watch, every_s), "little")
+        self._collect(4, until, watch, every_s)
+        size = int.from_bytes(self._heard[:4], "little")
         if size > MAX_FRAME:
             raise Lost(f"it announced a frame of {size} bytes")
-        said = unpack(self._take(size, until, watch, every_s))
+        self._collect(4 + size, until, watch, every_s)
+        said = unpack(bytes(self._heard[4:]))
+        self._heard.clear()
         if len(said) < 2 or said[0] != number:
             raise Lost("it answered what it was not asked")
         return said[1:]
 
-    def _take(self, size: int, until: float, watch: Callable[[], None] | None, every_s: float) -> bytes:
-        parts = []
-        while size:
+    def _collect(self, size: int, until: float, watch: Callable[[], None] | None, every_s: float) -> None:
+        """Have so many bytes of the frame; what was heard stays when the wait is interrupted."""
+        while len(self._heard) < size:
             left = until - time.monotonic()
             if left <= 0:
                 raise Lost("it said nothing in time")
             self._channel.settimeout(max(min(left, every_s) if watch else left, 0.001))
             try:
-                part = self._channel.recv(min(size, 1 << 20))
+                part = self._channel.recv(min(size - len(self._heard), 1 << 20))
             except TimeoutError:
                 if watch is not None:
                     watch()
                 continue
             if not part:
                 raise Lost("it hung up")
-            parts.append(part)
-            size -= len(part)
-        return b"".join(parts)
+            self._heard += part

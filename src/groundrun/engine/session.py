@@ -77,6 +77,7 @@ class Session:
         self._guard = threading.RLock()
         self._running: _Ticket | None = None
         self._interrupted_at = 0.0
+        self._settled = False
         self.replay: Replay | None = None
 
     @classmethod
@@ -263,8 +264,16 @@ class Session:
         self._check()
         with self._tree.lock:
             self._check()
-            self._tree.place(self._number)
-            yield
+            self._settled = False
+            try:
+                self._tree.place(self._number)
+                yield
+            except Exception:
+                raise
+            except BaseException:  # Ctrl-C: what was asked and not answered can't be told from what comes next
+                if not self._settled:
+                    self._tree.close("it was interrupted from outside")
+                raise
 
     def _check(self) -> None:
         if os.getpid() != self._tree.pid:
@@ -304,6 +313,9 @@ class Session:
             return self._lose(number, source, limits, before, lost)
         except Over:
             return self._describe(number, source, limits, before, None, Ending(b""), None)
+        except KeyboardInterrupt:
+            self._settle()
+            raise
         finally:
             with self._guard:
                 self._running = None
@@ -316,6 +328,15 @@ class Session:
         elif interrupted and ending.exception is not None and ending.exception.type == "KeyboardInterrupt":
             facts = msgspec.structs.replace(facts, ended_by=EndedBy.CANCEL)
         return self._describe(number, source, limits, before, facts, ending, value, exited=said[0] == b"exited")
+
+    def _settle(self) -> None:
+        """After Ctrl-C: interrupt the cell as well, and take its answer, so that the session can go on."""
+        self._tree.lane.interrupt(self._pid)
+        with contextlib.suppress(Lost, Over):
+            self._line.hear(within_s=GRACE_S)
+            self._line.take_output(1)
+            self._tree.rest()
+            self._settled = True
 
     def _facts(self, before: Usage, after: Usage, *, wait_status: int) -> KernelFacts:
         measured = self._tree.measured

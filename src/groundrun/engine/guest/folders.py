@@ -125,7 +125,13 @@ class Folders:
 
     def _move(self, source: str, target: str) -> None:
         for name in self._list(source):
-            os.rename(f"{source}/{name}", f"{target}/{name}")
+            try:
+                os.rename(f"{source}/{name}", f"{target}/{name}")
+            except PermissionError:  # a folder that can't be written to can't be moved either
+                mode = stat.S_IMODE(os.lstat(f"{source}/{name}").st_mode)
+                os.chmod(f"{source}/{name}", mode | 0o200)
+                os.rename(f"{source}/{name}", f"{target}/{name}")
+                os.chmod(f"{target}/{name}", mode)
 
     def _empty(self, folder: str) -> None:
         for name in self._list(folder):
