@@ -240,6 +240,21 @@ def test_folders_that_cant_be_written_to_move_with_their_branch(session: Session
         assert value(branch, look) == value(session, look) == value(branch, look) == "('0o40555', '0o100400', '0')"
 
 
+def test_a_cell_that_removes_every_folder_can_be_undone(session: Session) -> None:
+    value(session, "import os, shutil\nopen('a', 'w').write('a')\nopen(os.environ['TMPDIR'] + '/t', 'w').write('t')")
+    with session.branch() as branch:
+        wipe = "for path in (os.getcwd(), os.environ['TMPDIR']): shutil.rmtree(path, ignore_errors=True)"
+        value(session, wipe)
+        look = "open('a').read() + open(os.environ['TMPDIR'] + '/t').read()"
+        assert value(branch, look) == "'at'"
+        assert session.run(look).outcome is Outcome.RAISED
+        value(session, "open('a', 'w').write('new')")
+        assert session.read_file("a") == b"new"
+        with session.branch() as twig:
+            assert value(twig, "open('a').read()") == "'new'"
+        assert value(branch, look) == "'at'"
+
+
 def test_where_fork_is_refused_so_is_a_branch(jailed: Engine) -> None:
     with jailed.session(limits=Limits(processes=1)) as session:
         value(session, "x = 5")

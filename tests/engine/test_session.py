@@ -181,7 +181,7 @@ def test_memory_of_several_processes_is_one_sum_where_a_cgroup_bounds_it(jailed:
         if "cgroup" not in session.isolation.memory_guard.value:
             pytest.skip("no memory cgroup is delegated here")
         hog = "import os\nfor _ in range(4):\n    if os.fork() == 0:\n        x = bytearray(100 << 20)\n        x[::4096] = x[::4096]\n"
-        cell = session.run(f"{hog}        import time; time.sleep(5)\n        os._exit(0)\n[os.wait() for _ in range(4)]")
+        cell = session.run(f"{hog}        import time; time.sleep(2)\n        os._exit(0)\n[os.wait() for _ in range(4)]")
         assert cell.outcome is Outcome.MEMORY_LIMIT
 
 
@@ -251,9 +251,9 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_cell_ends_its_session_and_never_hangs(session: Session, name: str) -> None:
-    cell = session.run(HOSTILE[name], wall_s=2)
+    cell = session.run(HOSTILE[name], wall_s=1)
     if name == "breaks the guest" or (name == "hides in a child" and not cell.ended):
-        cell = session.run("1", wall_s=2) if not cell.ended else cell
+        cell = session.run("1", wall_s=1) if not cell.ended else cell
     if name == "hides in a child" and cell.outcome is Outcome.OK:
         return  # fork was refused before it could
     assert cell.outcome in {Outcome.EXITED, Outcome.SIGNALLED, Outcome.WALL_LIMIT, Outcome.PROCESS_LIMIT, Outcome.RAISED}, cell

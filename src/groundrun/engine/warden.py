@@ -361,7 +361,7 @@ def _lay_out(setup: Setup, number: int) -> _Layout:
         library=str(NATIVE / "guest.so"),
         work=f"{slot}/work",
         temporary=f"{slot}/tmp",
-        writable=(f"{slot}/work", f"{slot}/tmp"),
+        writable=(f"{slot}/work", f"{slot}/tmp", f"{slot}/branches"),
     )
 
 

@@ -17,7 +17,6 @@ import shutil
 import stat
 from errno import ENXIO
 
-_RESERVE = ".branches"
 _BLOCK = 1 << 20
 _SMALL = 16_384  # holes in such a file save nothing
 _DOWN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -31,11 +30,22 @@ class Folders:
         names = {"work": work, "tmp": temporary, "shm": os.path.join(slot, "shm")}
         self._work = work
         self._places = {name: path for name, path in names.items() if os.path.isdir(path)}
-        self._reserve = os.path.join(slot, _RESERVE)
-        try:
+        self._reserve = os.path.join(slot, "branches")
+        with contextlib.suppress(FileExistsError):  # at rung landlock it is there
             os.mkdir(self._reserve, 0o700)
-        except OSError:  # rung landlock: nothing but the folders themselves can be written to
-            self._reserve = os.path.join(temporary, _RESERVE)
+
+    def mend(self) -> None:
+        """A folder that a cell removed, or put something else in place of, is there again, empty; who worked in it does so again."""
+        for path in self._places.values():
+            try:
+                if stat.S_ISDIR(os.lstat(path).st_mode):
+                    continue
+                os.unlink(path)
+            except FileNotFoundError:
+                pass
+            os.mkdir(path, 0o755)
+        if os.stat(".").st_nlink == 0:
+            os.chdir(self._work)
 
     def devices(self) -> set[int]:
         """The file systems that they lie on."""
@@ -48,6 +58,7 @@ class Folders:
 
     def place(self, out: int, wanted: int) -> None:
         """Put the files of `wanted` in place of those of `out`; 0 for those of nobody, which go."""
+        self.mend()
         for name, path in self._places.items():
             if out:
                 self._move(path, self._make(out, name))
@@ -80,6 +91,7 @@ class Folders:
 
     def write(self, path: str, data: bytes, *, more: bool) -> None:
         """Write a file below the working folder, or append to it; links on the way are refused."""
+        self.mend()
         *parents, name = [part for part in path.split("/") if part not in ("", ".")]
         folder = os.open(self._work, _DOWN)
         try:
@@ -119,12 +131,8 @@ class Folders:
             os.makedirs(path, 0o700)
         return path
 
-    def _list(self, folder: str) -> list[str]:
-        inside = os.path.dirname(self._reserve) == folder
-        return [name for name in os.listdir(folder) if not (inside and name == _RESERVE)]
-
     def _move(self, source: str, target: str) -> None:
-        for name in self._list(source):
+        for name in os.listdir(source):
             try:
                 os.rename(f"{source}/{name}", f"{target}/{name}")
             except PermissionError:  # a folder that can't be written to can't be moved either
@@ -134,7 +142,7 @@ class Folders:
                 os.chmod(f"{target}/{name}", mode)
 
     def _empty(self, folder: str) -> None:
-        for name in self._list(folder):
+        for name in os.listdir(folder):
             path = f"{folder}/{name}"
             if os.path.isdir(path) and not os.path.islink(path):
                 shutil.rmtree(path, ignore_errors=True)
@@ -146,7 +154,7 @@ class Folders:
         finished = []
         while waiting:
             here, there = waiting.pop()
-            for name in self._list(here):
+            for name in os.listdir(here):
                 path, copy = f"{here}/{name}", f"{there}/{name}"
                 info = os.lstat(path)
                 key = (info.st_dev, info.st_ino)

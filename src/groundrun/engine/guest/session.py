@@ -120,6 +120,10 @@ class _Interpreter:
     def _run(self, source: str, number: int, cpu_s: float, most: int) -> tuple[bytes, ...]:
         """Execute one cell, whatever it does."""
         said, value, ending, status = "ok", None, b"", 0
+        try:
+            self._folders.mend()
+        except Exception:  # the cell meets the same, and says so
+            pass
         handle(SIGPROF, self._on_limit)
         try:
             try:
@@ -168,6 +172,7 @@ class _Interpreter:
         """Fork a branch; the answer to whoever asked, in the process that was asked."""
         fork = Fork()
         try:
+            self._folders.mend()
             reason = find_obstacle(self._folders, apart=(*descriptors, self._channel.fileno())) if copy else None
             if reason is not None:
                 return b"refused", to_bytes(reason)
