@@ -63,6 +63,8 @@ class Line:
         try:
             self._send(pack(number, *fields), descriptors, until)
             return self._hear(number, until, watch, every_s)
+        except TimeoutError as error:
+            raise Lost("it took nothing in time") from error
         except (OSError, ValueError) as error:
             raise Lost(f"what it said can't be read: {error}") from error
 
