@@ -7,7 +7,10 @@
     │   ├── ExtraMissing           an optional library is not installed
     │   ├── ResumeRefused          a run folder was made with another dataset, limits or judge
     │   ├── RunLocked              another process is writing the run folder
-    │   └── EngineClosed           the engine was closed, or belongs to another process
+    │   ├── EngineClosed           the engine was closed, or belongs to another process
+    │   ├── SessionEnded           no cell can run in a session any more
+    │   ├── BranchRefused          a session can't be forked as it is now
+    │   └── FileRefused            a file of a session can't be read or written
     ├── HostRefused                this machine can't give what was asked (exit 2)
     │   ├── NativeMissing          the compiled part is not there
     │   ├── CounterUnavailable     nothing here counts the instructions of a native program
@@ -82,6 +85,30 @@ class EngineClosed(UsageError):
 
     def __init__(self) -> None:
         super().__init__("this Engine is closed: make a new one")
+
+
+class SessionEnded(UsageError):
+    """No cell can run in a session any more."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+        super().__init__(f"this session has ended: {why}; make a new one, or branch(isolated=True), which runs its cells again")
+
+
+class BranchRefused(UsageError):
+    """A session can't be forked as it is now."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+        super().__init__(f"this session can't be branched: {why}; branch(isolated=True) runs its cells again in a new slot instead")
+
+
+class FileRefused(UsageError):
+    """A file of a session can't be read or written."""
+
+    def __init__(self, path: str, why: str) -> None:
+        self.path, self.why = path, why
+        super().__init__(f"{path!r} can't be had in this session: {why}")
 
 
 class HostRefused(GroundrunError):

@@ -29,6 +29,7 @@ from groundrun.engine.job import Job, as_job
 from groundrun.engine.lanes import Warmth
 from groundrun.engine.memory import find_available_bytes
 from groundrun.engine.pool import EngineStats, Pool, Run
+from groundrun.engine.session import IDLE_S, Session
 from groundrun.errors import EngineClosed, EngineError
 from groundrun.records import CostMode, Execution, Isolation, Limits, Program, Rung
 
@@ -219,6 +220,20 @@ class Engine:
         """`submit_pair` and wait."""
         result: tuple[Execution, Execution] = _wait(self.submit_pair(candidate, grader))
         return result
+
+    def session(self, *, limits: Limits | None = None, files: Mapping[str, bytes] | None = None, idle_s: float = IDLE_S) -> Session:
+        """A stateful interpreter in a slot of its own; see `groundrun.engine.session`. Close it, or it lives as long as the engine.
+
+        limits: time and output for each cell, the rest for the slot. files: beside it, relative path to content. idle_s: how long it may
+        lie between two cells before it is ended. Sessions don't wait for workers. Raises UsageError at rung `none`, and EngineError.
+        """
+        return Session.open(self, self._open(), limits=limits or self.limits, files=files or {}, idle_s=idle_s)
+
+    async def asession(self, *, limits: Limits | None = None, files: Mapping[str, bytes] | None = None, idle_s: float = IDLE_S) -> Session:
+        """`session` for asyncio."""
+        import asyncio
+
+        return await asyncio.to_thread(self.session, limits=limits, files=files, idle_s=idle_s)
 
     def map(self, jobs: Iterable[Runnable]) -> Iterator[Execution]:
         """Run many, results in the order of the jobs. Raises EngineError at the job that our fault prevented."""

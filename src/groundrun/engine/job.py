@@ -12,10 +12,12 @@ from groundrun.records import CostMode, Limits, Program
 
 PROGRAM_GUEST = "groundrun.engine.guest.program"
 COUNTING_GUEST = "groundrun.engine.guest.counting"
+SESSION_GUEST = "groundrun.engine.guest.session"
 GUESTS = (
     PROGRAM_GUEST,
     COUNTING_GUEST,
     "groundrun.engine.guest.server",
+    SESSION_GUEST,
     "groundrun.judging.guest.grader",
     "groundrun.judging.guest.files",
     "groundrun.judging.guest.differential",

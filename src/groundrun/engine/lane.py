@@ -18,6 +18,8 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     cpu_s: float
     wall_s: float
     memory_peak_bytes: int | None
+    oom_kills: int = 0
+    process_refusals: int = 0
 
 
 class Lane(Protocol):

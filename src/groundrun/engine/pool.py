@@ -21,6 +21,7 @@ from groundrun.engine.attempt import Attempt
 from groundrun.engine.job import COUNTING_GUEST, Job
 from groundrun.engine.lanes import COUNTING, GRADER, PROGRAM, FlavourStats, Lanes, MakeLane, Warmth
 from groundrun.engine.standing import Standing
+from groundrun.engine.tree import Tree
 from groundrun.errors import EngineClosed, EngineError
 from groundrun.records import ExceptionInfo, Execution, Limits, Outcome, Program, Rung
 
@@ -33,6 +34,7 @@ class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
 
     `cold_imports`: runs whose program itself imported what a flavour could have held, because that flavour could not be had.
     `flavours`: what is warm now.
+    `sessions`: slots of sessions that are open now.
     """
 
     workers: int
@@ -43,6 +45,7 @@ class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
     faults: int
     cold_imports: int = 0
     flavours: tuple[FlavourStats, ...] = ()
+    sessions: int = 0
 
 
 class Run(concurrent.futures.Future[Any]):
@@ -335,6 +338,7 @@ class Pool:
         self.gate = _Gate()
         self._count = threading.Lock()
         self._submitted = self._finished = self._faults = 0
+        self._trees: set[Tree] = set()
         self._workers = [Worker(self, core) for core in _choose_cores(workers)]
         for worker in self._workers:
             worker.thread.start()
@@ -346,6 +350,18 @@ class Pool:
                 raise EngineClosed
             self._submitted += 1
             self.waiting.put(run)
+
+    def adopt(self, tree: Tree) -> None:
+        """Close this session's slot with the pool. Raises EngineClosed when the pool is closing."""
+        with self._count:
+            if self.closing:
+                raise EngineClosed
+            self._trees.add(tree)
+
+    def dismiss(self, tree: Tree) -> None:
+        """Forget a slot that has ended."""
+        with self._count:
+            self._trees.discard(tree)
 
     def admit(self, run: Run) -> bool:
         """Whether a run that was waiting is still wanted; it then counts as running."""
@@ -375,6 +391,7 @@ class Pool:
                 faults=self._faults,
                 cold_imports=sum(worker.lanes.cold_imports for worker in self._workers),
                 flavours=self.warmth.describe([each for worker in self._workers for each in worker.lanes.resident()]),
+                sessions=len(self._trees),
             )
 
     def close(self) -> None:
@@ -387,6 +404,8 @@ class Pool:
                 if run is not None:
                     run.cancel()
                     self.admit(run)
+        for tree in list(self._trees):
+            tree.shut("its engine was closed")
         for worker in self._workers:
             worker.cancel()
             self.waiting.put(None)
@@ -398,3 +417,5 @@ class Pool:
         """In a forked child: let go of the parent's processes."""
         for worker in self._workers:
             worker.abandon()
+        for tree in self._trees:
+            tree.abandon()

@@ -189,7 +189,13 @@ class WardenLane:
         if reply.kind != _RENEWED:
             self._ended = reply
             return None
-        return Usage(cpu_s=reply.cpu_ns / 1e9, wall_s=reply.wall_ns / 1e9, memory_peak_bytes=reply.memory_peak or None)
+        return Usage(
+            cpu_s=reply.cpu_ns / 1e9,
+            wall_s=reply.wall_ns / 1e9,
+            memory_peak_bytes=reply.memory_peak or None,
+            oom_kills=reply.oom_kills,
+            process_refusals=reply.process_refusals,
+        )
 
     def interrupt(self, pid: int) -> None:
         """SIGINT to a process of the present run, named by its pid as it sees itself."""
@@ -376,7 +382,7 @@ def _lay_out(setup: Setup, number: int) -> _Layout:
         library=str(NATIVE / "guest.so"),
         work=f"{slot}/work",
         temporary=f"{slot}/tmp",
-        writable=(f"{slot}/work", f"{slot}/tmp"),
+        writable=(f"{slot}/work", f"{slot}/tmp", f"{slot}/branches"),
     )
 
 

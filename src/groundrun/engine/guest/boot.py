@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 HERE = os.path.dirname(os.path.abspath(__file__))
 STUBS = ("groundrun", "groundrun.engine", "groundrun.judging")
 TRACEBACK_BYTES = 16_384
+library: Any = None  # the native part, where there is a zygote
 
 
 def install_stubs(roots: dict[str, str]) -> None:

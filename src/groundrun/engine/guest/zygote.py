@@ -41,6 +41,7 @@ def main() -> NoReturn:
     library.gr_open(CONTROL, policy["namespaces"], cgroups, policy["cgroups"], policy["self_pid"])
     sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry) != HERE]
     guests = _Guests(policy["roots"])
+    guests.boot.library = library
     for name in policy["guests"]:
         guests.get(name)
     _warm_up(guests)

@@ -29,6 +29,8 @@ int make_folder(const char *path, uint32_t uid) {
     if (mkdir(path, 0711)) return -1;
     snprintf(text, sizeof text, "%s/work", path);
     if (make_one(text, uid)) return -1;
+    snprintf(text, sizeof text, "%s/branches", path);
+    if (make_one(text, uid)) return -1;
     snprintf(text, sizeof text, "%s/tmp", path);
     return make_one(text, uid);
 }
@@ -71,6 +73,8 @@ static void empty_folder(const char *path) {
 static void in_each(const char *path, void (*act)(const char *)) {
     char text[4096];
     snprintf(text, sizeof text, "%s/work", path);
+    act(text);
+    snprintf(text, sizeof text, "%s/branches", path);
     act(text);
     snprintf(text, sizeof text, "%s/tmp", path);
     act(text);

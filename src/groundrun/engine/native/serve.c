@@ -251,6 +251,8 @@ static void renew(struct run *run, const struct request *request) {
     uint64_t now = now_ns(), used = slot_cpu(run);
     struct reply reply = {.version = VERSION, .kind = REPLY_RENEWED, .id = run->request.id, .cpu_ns = used, .wall_ns = now - run->started};
     reply.memory_peak = peak_memory(run);
+    reply.oom_kills = count_in(group_now()->memory_events, "oom_kill") - run->oom_before;
+    reply.process_refusals = count_in(group_now()->pids_events, "max") - run->refusals_before;
     set_limits(run, request, now, used);
     if (send_message(policy->control, &reply, sizeof reply, NULL, 0)) end_everything();
 }

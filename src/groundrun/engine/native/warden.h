@@ -73,10 +73,10 @@ int slot_interrupt(struct slot *slot, pid_t target);                 /* SIGINT t
 void kill_slot(const struct slot *slot);                             /* everything in it is dying; end_slot must follow */
 uint64_t end_slot(struct slot *slot);                                /* kill everything in it; CPU ns of what its init reaped */
 void collect_files(int folder, int in, int out, uint64_t budget);
-/* folder.c: slots of rung landlock. The folders `work` and `tmp` stand as long as the lane: landlock's rules hold for them, not for
- * what lies above, so that no program can put another folder in their place. */
+/* folder.c: slots of rung landlock. The folders `work`, `tmp` and `branches` (of sessions) stand as long as the lane: landlock's rules hold
+ * for them, not for what lies above, so that no program can put another folder in their place. */
 int make_folder(const char *path, uint32_t uid);
-void wipe_folder(const char *path);                                  /* empty both */
+void wipe_folder(const char *path);                                  /* empty them */
 void remove_folder(const char *path);
 uint64_t measure_folder(const char *path, uint64_t enough);
 void collect_from_folder(const char *path, uint32_t uid, int in, int out, uint64_t budget);
