@@ -1,6 +1,6 @@
 # Every target needs only make and Python 3.11; what else is missing is installed once (apt-get where root or sudo is to be had).
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench parity fuzz toolchains native clean
+.PHONY: help setup demo test check bench parity soak fuzz toolchains native clean
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/bash
 
@@ -70,6 +70,9 @@ parity: setup  ## recorded outputs of real models against published numbers
 	@$(BIN)/python -m pytest -q -rs -m "parity"
 	@[ -n "$(GROUNDRUN_DATA)" ] || { echo "error: no recorded outputs here: name their folder in GROUNDRUN_DATA" >&2; exit 2; }
 	@$(BIN)/groundrun reproduce
+
+soak: setup  ## 100,000 programs, one in 50 hostile, then a look at what is left
+	@$(BIN)/python -m bench.soak --programs 100000 --kills 0 --hostile 50
 
 fuzz: setup  ## the generated tests with many more examples
 	@$(BIN)/python -m pytest -q -rs --hypothesis-profile=fuzz --timeout=1800 tests/engine/test_transport.py
