@@ -41,7 +41,7 @@ def hold_soak(rung: str) -> dict[str, Any]:
 
 
 def test_killed_warden_costs_nothing(rung: str) -> None:
-    """Every program comes back once, with its own output or the outcome that it deserves, although a worker was killed; memory stays flat."""
+    """Every program comes back once, as it must, although a worker was killed; memory stays flat."""
     found = hold_soak(rung)
     counts = {name: found[name] for name in ("right", "lost", "doubled", "wrong", "faults", "kills", "restarts")}
     assert counts == {"right": PROGRAMS, "lost": 0, "doubled": 0, "wrong": 0, "faults": 0, "kills": 1, "restarts": 1}

@@ -28,7 +28,7 @@
 #define SETTLED (4u << 20)              /* what a standing cgroup holds at rest, generously: kernel memory of its own */
 #define MAX_GUESTS 32
 #define OTHERS 2 /* processes of ours that count with the program's: the zygote and the next child */
-#define NOTHING_HEARD (60000 * MILLISECOND) /* a zygote that neither starts nor refuses a child for so long is broken */
+#define NOTHING_HEARD (60000ull * MILLISECOND) /* a zygote that neither starts nor refuses a child for so long is broken */
 
 /* A child that waits for an order: in its slot where there are slots, behind its guards, on a line of its own. */
 struct stand {
@@ -401,6 +401,19 @@ static void tidy(const struct request *request) {
     if (!spare.asked && prepare(&spare, request->guest, request->disk, request->inodes)) spare = nobody;
 }
 
+/* Wait until the zygote said what came of the next child, so that it can be told from what a program left. */
+static void meet_spare(void) {
+    struct pollfd said = {.fd = zygote_socket, .events = POLLIN};
+    while (spare.asked && !spare.child && !spare.dead) {
+        const int ready = poll(&said, 1, (int)(NOTHING_HEARD / MILLISECOND));
+        if (ready > 0) take_notice(NULL);
+        else if (ready == 0) {
+            errno = 0;
+            fail("the zygote prepared no child");
+        }
+    }
+}
+
 /* Make `current` a child that can carry out the request. */
 static void take_stand(const struct request *request) {
     const int known = find_guest(request->guest);
@@ -475,6 +488,7 @@ static void carry_out(struct run *run, int *fds, int count) {
         if (collect || run->ended_by != BY_ITSELF || (may_fork && !is_deserted(group, others)))
             reaped = end_slot(&current.slot); /* no stray may write into what the host reads */
     } else {
+        if (may_fork) meet_spare();
         reaped = kill_family(current.child, may_fork, zygote, spare.child);
         if (run->ended_by == BY_ITSELF && measure_folder(folder, request->disk) > request->disk) run->ended_by = BY_DISK;
         if (collect) collect_from_folder(folder, policy->uid, fds[count - 2], fds[count - 1], request->disk);
