@@ -49,7 +49,9 @@ _DESCRIPTORS = 256
 _DESCRIPTORS_UNMEASURED = 64  # without a memory cgroup: each may hold a socket buffer of 0.2 MB that counts against no process
 _BYTES_PER_INODE = 4096  # a tmpfs of 64 MiB gets 16,384 inodes
 _START_TIMEOUT_S = 60
-_SHARED_PROCESSES = 8  # our own processes that count against the program's uid in the jail: init, zygotes, slots, one still dying
+_SHARED_PROCESSES = (
+    9  # our own processes that count against the program's uid in the jail: init, zygotes, slots, the next child, one still dying
+)
 _STARTED = time.monotonic_ns() % 10**9  # so that a reused pid doesn't meet the folders of its predecessor
 _FIRST_FREE_FD = 4  # in the zygote: standard streams, its control socket, then the cgroups that programs join, then its policy
 _FOREVER_S = 1e9
@@ -286,7 +288,7 @@ class WardenLane:
             return 0
         if self._setup.rung is Rung.NAMESPACES:
             return self._count(processes) + _SHARED_PROCESSES
-        return self._count(processes) if self._setup.private_uid else 0
+        return self._count(processes) + 1 if self._setup.private_uid else 0  # the next child has that uid too
 
     def _receive(self, timeout_s: float | None) -> _Reply:
         if timeout_s is not None and not select.select([self._socket], [], [], timeout_s)[0]:
