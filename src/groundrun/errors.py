@@ -7,6 +7,7 @@
     │   ├── ExtraMissing           an optional library is not installed
     │   ├── ResumeRefused          a run folder was made with another dataset, limits or judge
     │   ├── RunLocked              another process is writing the run folder
+    │   ├── NoValue                a call of a batch gave no value, or none that can be read
     │   └── EngineClosed           the engine was closed, or belongs to another process
     ├── HostRefused                this machine can't give what was asked (exit 2)
     │   ├── NativeMissing          the compiled part is not there
@@ -80,6 +81,13 @@ class EngineClosed(UsageError):
 
     def __init__(self) -> None:
         super().__init__("this Engine is closed: make a new one")
+
+
+class NoValue(UsageError):
+    """A call of a batch gave no value, or none that can be read: look at its `outcome` first."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"this call gave no value ({why}): look at its outcome and exception")
 
 
 class HostRefused(GroundrunError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
+from typing import Protocol
 
 from groundrun.engine.classification import KernelFacts
 from groundrun.engine.exchange import Exchange
@@ -15,19 +16,38 @@ from groundrun.records import Execution, Limits
 _LINGER_S = 0.25  # what a function server needs to notice the end of its channel, generously
 
 
+class Watcher(Protocol):
+    """Stays with each attempt at a run of one job, in the worker's thread."""
+
+    def open(self) -> int:
+        """A descriptor for the guest of a new attempt, as its channel."""
+
+    def begin(self, lane: Lane) -> None:
+        """The run has begun."""
+
+    def watch(self, lane: Lane) -> None:
+        """Return when the run is over."""
+
+    def close(self) -> None:
+        """Read what is to be known of the attempt and close the descriptor; safe to call twice."""
+
+
 class Attempt:
     """Started when made; then `finish`, `gather` and, whatever happens, `close`. Raises EngineError: the lanes are then to be replaced."""
 
-    def __init__(self, jobs: Sequence[Job], limits: Sequence[Limits], lanes: Sequence[Lane]) -> None:
-        self._jobs, self._limits, self._lanes = jobs, limits, lanes
+    def __init__(self, jobs: Sequence[Job], limits: Sequence[Limits], lanes: Sequence[Lane], watcher: Watcher | None = None) -> None:
+        self._jobs, self._limits, self._lanes, self._watcher = jobs, limits, lanes, watcher
         self._exchanges: list[Exchange] = []
         self._facts: list[KernelFacts] = []
         ends: tuple[socket.socket, ...] = ()
         try:
             ends = socket.socketpair() if len(jobs) > 1 else ()
+            channels = [end.fileno() for end in ends] or [watcher.open() if watcher else -1]
             self._exchanges.extend(Exchange(job) for job in jobs)
             for number, lane in enumerate(lanes):
-                lane.begin(jobs[number], limits[number], self._exchanges[number], ends[number].fileno() if ends else -1)
+                lane.begin(jobs[number], limits[number], self._exchanges[number], channels[number])
+            if watcher:
+                watcher.begin(lanes[0])
         except BaseException as error:
             self.close()
             if isinstance(error, OSError):
@@ -39,6 +59,8 @@ class Attempt:
 
     def finish(self) -> None:
         """Wait until nothing of the run is alive."""
+        if self._watcher:
+            self._watcher.watch(self._lanes[0])
         facts = [self._lanes[-1].finish()]
         if len(self._lanes) > 1:  # the grader has decided: whatever its candidate still does can't matter
             self._lanes[0].cancel(_LINGER_S)
@@ -55,5 +77,7 @@ class Attempt:
 
     def close(self) -> None:
         """Close the run's descriptors."""
+        if self._watcher:
+            self._watcher.close()
         for exchange in self._exchanges:
             exchange.close()

@@ -23,6 +23,7 @@ from typing import Any
 
 import msgspec
 
+from groundrun.engine.batches import Arguments, Batch, CallLimits, OnCrash, Series
 from groundrun.engine.host import choose_rung, count_cores, make_lane_maker
 from groundrun.engine.job import Job, as_job
 from groundrun.engine.pool import EngineStats, Pool, Run
@@ -157,13 +158,13 @@ class Engine:
 
         alone: let nothing else of this engine run meanwhile, so that what it costs is its own.
         """
-        run = Run((as_job(job),), alone=alone)
-        self._open().submit(run)
-        return run
+        return self._submit(Run((as_job(job),), alone=alone))
 
     def submit_pair(self, candidate: Job, grader: Job, *, alone: bool = False) -> Run:
         """Queue two jobs that run at once in two jails, joined by a stream socket: the future gives both Executions."""
-        run = Run((as_job(candidate), as_job(grader)), alone=alone)
+        return self._submit(Run((as_job(candidate), as_job(grader)), alone=alone))
+
+    def _submit(self, run: Run) -> Run:
         self._open().submit(run)
         return run
 
@@ -184,6 +185,25 @@ class Engine:
         """`submit_pair` and wait."""
         result: tuple[Execution, Execution] = _wait(self.submit_pair(candidate, grader))
         return result
+
+    def call_many(
+        self,
+        program: Program,
+        calls: Iterable[Arguments | tuple[Any, ...]],
+        *,
+        limits: Limits | None = None,
+        call_limits: CallLimits | None = None,
+        on_crash: OnCrash | str = OnCrash.RESTART,
+    ) -> Batch:
+        """Call the program's entry point once for each tuple of arguments, in one process as long as that lives; see `batches`.
+
+        limits: of the whole batch, all its processes together. on_crash: whether the calls after one that took the process with it are
+        made in a fresh one. Raises UsageError for arguments that aren't plain data, EngineError for our faults only.
+        """
+        series = Series(program, calls, limits=limits or self.limits, call_limits=call_limits or CallLimits(), on_crash=OnCrash(on_crash))
+        while not series.ended:
+            series.take(_wait(self._submit(series.step())))
+        return series.batch()
 
     def map(self, jobs: Iterable[Runnable]) -> Iterator[Execution]:
         """Run many, results in the order of the jobs. Raises EngineError at the job that our fault prevented."""
@@ -231,6 +251,21 @@ class Engine:
         """`run_pair` for asyncio."""
         result: tuple[Execution, Execution] = await _awaitable(self.submit_pair(candidate, grader))
         return result
+
+    async def acall_many(
+        self,
+        program: Program,
+        calls: Iterable[Arguments | tuple[Any, ...]],
+        *,
+        limits: Limits | None = None,
+        call_limits: CallLimits | None = None,
+        on_crash: OnCrash | str = OnCrash.RESTART,
+    ) -> Batch:
+        """`call_many` for asyncio."""
+        series = Series(program, calls, limits=limits or self.limits, call_limits=call_limits or CallLimits(), on_crash=OnCrash(on_crash))
+        while not series.ended:
+            series.take(await _awaitable(self._submit(series.step())))
+        return series.batch()
 
     async def amap(self, jobs: Iterable[Runnable]) -> AsyncIterator[Execution]:
         """`map` for asyncio."""

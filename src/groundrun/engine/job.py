@@ -14,6 +14,7 @@ PROGRAM_GUEST = "groundrun.engine.guest.program"
 GUESTS = (
     PROGRAM_GUEST,
     "groundrun.engine.guest.server",
+    "groundrun.engine.guest.batch",
     "groundrun.judging.guest.grader",
     "groundrun.judging.guest.files",
     "groundrun.judging.guest.differential",

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from groundrun.engine.attempt import Attempt
+from groundrun.engine.attempt import Attempt, Watcher
 from groundrun.engine.job import Job
 from groundrun.engine.lane import Lane
 from groundrun.errors import EngineClosed, EngineError
@@ -41,8 +41,9 @@ class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
 class Run(concurrent.futures.Future[Any]):
     """A future whose `cancel` also ends a run that has started; its result is then an execution with outcome `cancelled`."""
 
-    def __init__(self, jobs: tuple[Job, ...], *, alone: bool = False) -> None:
+    def __init__(self, jobs: tuple[Job, ...], *, alone: bool = False, watcher: Watcher | None = None) -> None:
         super().__init__()
+        self.watcher = watcher
         self.jobs = jobs
         self.alone = alone
         self.worker: Worker | None = None
@@ -251,7 +252,7 @@ class Worker:
         lanes = [self._lane(name) for name, _ in zip(("program", "grader"), jobs, strict=False)]
         limits = [job.limits or self._pool.limits for job in jobs]
         try:
-            attempt = Attempt(jobs, limits, lanes)
+            attempt = Attempt(jobs, limits, lanes, run.watcher if run is not None else None)
         except EngineError:
             raise
         except BaseException:
