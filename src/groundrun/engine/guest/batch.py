@@ -4,8 +4,9 @@ It lives in the candidate's own process, so nothing here guards anything: a cand
 itself, and the host believes no length and no number in it. The host watches the ledger to renew the kernel's limits; the limits kept
 here end a call softly, so that the next one finds the same process.
 
-Payload: `HEAD` (processor and wall seconds of a call, bytes of its output, number of calls), then for each call u32 length (with `KEYWORDS`
-set when there are some) and that many bytes of `transport`: a tuple of arguments, or a pair of that and a dict.
+Payload: `HEAD` (processor and wall seconds of a call, bytes of its output, number of calls), then for each call u32 length and flags, and
+that many bytes of `transport`: a tuple of arguments, or with `KEYWORDS` a pair of that and a dict; or with `SIMPLE` of marshal, which the
+host alone may use: a reader of it has to trust the writer.
 
 Ledger, a region shared with the host which outlives this process: `STATE` (stage, bytes used), then the entries. Stage 0: the source is
 being executed; n: n - 1 calls have their entries, and the next one runs or all are made. Entry: `ENTRY` (number, status, bytes of the
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import io
 import json
+import marshal
 import mmap
 import os
 import signal
@@ -31,7 +33,7 @@ from groundrun.engine.guest.server import FILE, MESSAGE_LENGTH, NAME, make_modul
 from groundrun.engine.guest.transport import EncodeError, TooLarge, encode
 
 HEAD, LENGTH, STATE, ENTRY = Struct("<ddII"), Struct("<I"), Struct("<QQ"), Struct("<IIIId")
-KEYWORDS = 1 << 31
+KEYWORDS, SIMPLE = 1 << 31, 1 << 30
 LEDGER_BYTES = 64 << 20
 MAX_CALLS = 1_000_000  # their empty entries take less than half of the ledger
 WINDOW_BYTES = 1 << 20  # of the ledger are mapped at a time: they count against a limit on address space
@@ -106,8 +108,11 @@ class _Calls:
     def _next(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         length: int = LENGTH.unpack_from(self._payload, self._at)[0]
         start = self._at + LENGTH.size
-        self._at = start + (length & ~KEYWORDS)
-        value: Any = decode(self._payload[start : self._at])
+        self._at = start + (length & ~(KEYWORDS | SIMPLE))
+        message = self._payload[start : self._at]
+        if length & SIMPLE:
+            return marshal.loads(message), {}
+        value: Any = decode(message)
         return value if length & KEYWORDS else (value, {})
 
     def _fork(self) -> None:
@@ -117,46 +122,47 @@ class _Calls:
 class _Clock:
     """Ends a call that takes too long, by an exception.
 
-    The timers aren't set for each call, which would cost it two system calls: they run out when a limit could first have been reached, and
-    are then set for what is left.
+    One timer on the wall's clock, because the kernel counts a process's time in whole ticks while a timer on its processor's clock is set.
+    It isn't set for each call: it runs out when a limit could first have been reached, and is then set for what is left. A program that
+    takes the timer for itself has it until the next call after that; the kernel's limits stand behind it.
     """
 
     def __init__(self, cpu_s: float, wall_s: float) -> None:
         self._cpu_s, self._wall_s = cpu_s, wall_s
-        self._cpu_began = self._wall_began = 0.0
+        self._cpu_began = self._wall_began = self._due = 0.0
         self._inside = False
         self.fired: int | None = None
-        for number in (signal.SIGPROF, signal.SIGALRM):
-            signal.signal(number, self._look)
-        self._set(cpu_s, wall_s)
 
     def start(self) -> None:
         """A call begins."""
         self.fired = None
-        self._wall_began, self._cpu_began = time.monotonic(), time.process_time()
+        self._wall_began, self._cpu_began = time.monotonic(), time.thread_time()
+        if self._wall_began > self._due:
+            signal.signal(signal.SIGALRM, self._look)
+            self._set(min(self._cpu_s, self._wall_s))
         self._inside = True
 
     def stop(self) -> float:
         """The call is over; its processor time."""
         self._inside = False
-        return time.process_time() - self._cpu_began
+        return time.thread_time() - self._cpu_began
 
     def _look(self, number: int, frame: object) -> None:
         if not self._inside:
-            self._set(self._cpu_s, self._wall_s)
             return
-        cpu_s = self._cpu_began + self._cpu_s - time.process_time()
+        cpu_s = self._cpu_began + self._cpu_s - time.thread_time()
         wall_s = self._wall_began + self._wall_s - time.monotonic()
         if cpu_s > 0 and wall_s > 0:
-            self._set(cpu_s, wall_s)
+            self._set(min(cpu_s, wall_s))
             return
         self.fired = CPU_LIMIT if cpu_s <= 0 else WALL_LIMIT
-        self._set(AGAIN * self._cpu_s, AGAIN * self._wall_s)
+        self._set(AGAIN * min(self._cpu_s, self._wall_s))
         raise Expired
 
-    def _set(self, cpu_s: float, wall_s: float) -> None:
-        signal.setitimer(signal.ITIMER_PROF, max(cpu_s, 0.001))
-        signal.setitimer(signal.ITIMER_REAL, max(wall_s, 0.001))
+    def _set(self, seconds: float) -> None:
+        seconds = max(seconds, 0.001)
+        self._due = time.monotonic() + seconds
+        signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 class _Ledger:
