@@ -418,6 +418,8 @@ def test_what_can_not_be_asked(jailed: Engine) -> None:
         jailed.call_many(Program(ECHO, entry_point="entry"), [[1]])  # type: ignore[list-item]
     with pytest.raises(UsageError, match="entry_point"):
         jailed.call_many(Program(ECHO), [(1,)])
+    with pytest.raises(UsageError, match="relative path"):
+        jailed.call_many(Program(ECHO, files={"../x": b""}, entry_point="entry"), [(1,)])
     with pytest.raises(ValueError, match="often"):
         call(jailed, ECHO, 1, on_crash="often")
     with pytest.raises(ValueError, match=r"CallLimits\.cpu_s"):

@@ -28,7 +28,7 @@ from groundrun.engine.guest import batch as guest
 from groundrun.engine.guest.decoding import DecodeError, decode
 from groundrun.engine.guest.server import MESSAGE_LENGTH
 from groundrun.engine.guest.transport import MAX_BYTES, EncodeError, encode
-from groundrun.engine.job import Job
+from groundrun.engine.job import Job, as_job
 from groundrun.engine.ledger import Entry, Ledger, Share
 from groundrun.engine.pool import Run
 from groundrun.errors import NoValue, UsageError
@@ -119,7 +119,8 @@ class Series:
     ) -> None:
         if program.entry_point is None:
             raise UsageError("the program has no entry_point: name the function that is to be called")
-        self._program, self._limits, self._on_crash = program, limits, on_crash
+        self._job = as_job(Job(program=program, guest=GUEST))
+        self._limits, self._on_crash = limits, on_crash
         self._call = Share(cpu_s=call_limits.cpu_s, wall_s=call_limits.wall_s)
         self._load = Share(cpu_s=call_limits.load_s, wall_s=LOAD_WALL * call_limits.load_s)
         self._left = Share(cpu_s=limits.cpu_s, wall_s=limits.wall_s)
@@ -139,7 +140,7 @@ class Series:
         asked = self._asked[self._before :]
         head = guest.HEAD.pack(self._call.cpu_s, self._call.wall_s, min(self._limits.output_bytes, 0xFFFFFFFF), len(asked))
         limits = msgspec.structs.replace(self._limits, cpu_s=self._left.cpu_s, wall_s=self._left.wall_s)
-        job = Job(program=self._program, limits=limits, guest=GUEST, payload=b"".join((head, *asked)))
+        job = msgspec.structs.replace(self._job, limits=limits, payload=b"".join((head, *asked)))
         self._ledger = Ledger(count=len(asked), call=self._call, load=self._load, left=self._left)
         return Run((job,), watcher=self._ledger)
 
