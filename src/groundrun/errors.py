@@ -7,6 +7,7 @@
     │   ├── ExtraMissing           an optional library is not installed
     │   ├── ResumeRefused          a run folder was made with another dataset, limits or judge
     │   ├── RunLocked              another process is writing the run folder
+    │   ├── NoValue                a call of a batch gave no value, or none that can be read
     │   ├── EngineClosed           the engine was closed, or belongs to another process
     │   ├── SessionEnded           no cell can run in a session any more
     │   ├── BranchRefused          a session can't be forked as it is now
@@ -109,6 +110,13 @@ class FileRefused(UsageError):
     def __init__(self, path: str, why: str) -> None:
         self.path, self.why = path, why
         super().__init__(f"{path!r} can't be had in this session: {why}")
+
+
+class NoValue(UsageError):
+    """A call of a batch gave no value, or none that can be read: look at its `outcome` first."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"this call gave no value ({why}): look at its outcome and exception")
 
 
 class HostRefused(GroundrunError):

@@ -54,6 +54,9 @@ class FragileLane:
 
     def abandon(self) -> None: ...
 
+    def wait(self, timeout_s: float) -> bool:
+        return True
+
     def renew(self, limits: Limits) -> None: ...
 
     def interrupt(self, pid: int) -> None: ...

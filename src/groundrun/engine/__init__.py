@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from groundrun.engine.batches import Arguments, Batch, Call, CallLimits, OnCrash
 from groundrun.engine.cell import Cell, Replay
 from groundrun.engine.engine import Engine, Finished
 from groundrun.engine.flavour import Flavour
@@ -10,4 +11,20 @@ from groundrun.engine.lanes import FlavourStats
 from groundrun.engine.pool import EngineStats, Run
 from groundrun.engine.session import Session
 
-__all__ = ["Cell", "Engine", "EngineStats", "Finished", "Flavour", "FlavourStats", "Job", "Replay", "Run", "Session"]
+__all__ = [
+    "Arguments",
+    "Batch",
+    "Call",
+    "CallLimits",
+    "Cell",
+    "Engine",
+    "EngineStats",
+    "Finished",
+    "Flavour",
+    "FlavourStats",
+    "Job",
+    "OnCrash",
+    "Replay",
+    "Run",
+    "Session",
+]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
+from typing import Protocol
 
 from groundrun.engine.classification import KernelFacts
 from groundrun.engine.exchange import Exchange
@@ -16,25 +17,51 @@ from groundrun.records import Execution, Limits
 _LINGER_S = 0.25  # what a function server needs to notice the end of its channel, generously
 
 
+class Watcher(Protocol):
+    """Stays with each attempt at a run of one job, in the worker's thread."""
+
+    def open(self) -> int:
+        """A descriptor for the guest of a new attempt, as its channel."""
+
+    def begin(self, lane: Lane) -> None:
+        """The run has begun."""
+
+    def watch(self, lane: Lane) -> None:
+        """Return when the run is over."""
+
+    def close(self) -> None:
+        """Read what is to be known of the attempt and close the descriptor; safe to call twice."""
+
+
 class Attempt:
     """Started when made; then `finish`, `gather` and, whatever happens, `close`. Raises EngineError: the lanes are then to be replaced.
 
     standing: who serves as the second job of a pair, in a lane that is then not among `lanes`.
     """
 
-    def __init__(self, jobs: Sequence[Job], limits: Sequence[Limits], lanes: Sequence[Lane], standing: Standing | None = None) -> None:
-        self._jobs, self._limits, self._lanes, self._standing = jobs, limits, lanes, standing
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        limits: Sequence[Limits],
+        lanes: Sequence[Lane],
+        standing: Standing | None = None,
+        watcher: Watcher | None = None,
+    ) -> None:
+        self._jobs, self._limits, self._lanes, self._standing, self._watcher = jobs, limits, lanes, standing, watcher
         self._served: tuple[Execution, ...] = ()
         self._exchanges: list[Exchange] = []
         self._facts: list[KernelFacts] = []
         ends: list[socket.socket] = []
         try:
             ends.extend(socket.socketpair() if len(jobs) > 1 else ())
+            channels = [end.fileno() for end in ends] or [watcher.open() if watcher else -1]
             self._exchanges.extend(Exchange(job) for job in jobs[: len(lanes)])
             for number, lane in enumerate(lanes):
-                lane.begin(jobs[number], limits[number], self._exchanges[number], ends[number].fileno() if ends else -1)
+                lane.begin(jobs[number], limits[number], self._exchanges[number], channels[number])
             if standing is not None:
                 standing.begin(ends[-1].fileno())
+            if watcher:
+                watcher.begin(lanes[0])
         except BaseException as error:
             self.close()
             if isinstance(error, OSError):
@@ -46,6 +73,8 @@ class Attempt:
 
     def finish(self) -> None:
         """Wait until nothing of the run is alive."""
+        if self._watcher:
+            self._watcher.watch(self._lanes[0])
         if self._standing is not None:
             self._served = (self._standing.finish(),)
         facts = [self._lanes[-1].finish()] if self._standing is None else []
@@ -64,5 +93,7 @@ class Attempt:
 
     def close(self) -> None:
         """Close the run's descriptors."""
+        if self._watcher:
+            self._watcher.close()
         for exchange in self._exchanges:
             exchange.close()

@@ -129,6 +129,11 @@ class BareLane:
             cpu_source=CpuSource.WAIT4,
         )
 
+    def wait(self, timeout_s: float) -> bool:
+        """Whether the run is over."""
+        self._watcher.join(timeout_s)
+        return not self._watcher.is_alive()
+
     def renew(self, limits: Limits) -> Usage | None:
         """Not here."""
         raise UsageError("rung 'none' can't renew limits: sessions need isolation 'namespaces' or 'landlock'")

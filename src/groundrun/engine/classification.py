@@ -66,11 +66,12 @@ def classify(facts: KernelFacts, ending: Ending, *, limits: Limits, written: int
     if code == 0:
         return Outcome.OK
     if ending.exception is not None:
-        return _of_exception(ending.exception, facts) or Outcome.RAISED
+        return classify_exception(ending.exception, facts)
     return Outcome.PROCESS_LIMIT if facts.process_refusals else Outcome.EXITED
 
 
-def _of_exception(exception: ExceptionInfo, facts: KernelFacts) -> Outcome | None:
+def classify_exception(exception: ExceptionInfo, facts: KernelFacts) -> Outcome:
+    """What an exception amounts to: a limit that was met, or just `raised`."""
     number = exception.errno
     if exception.type in ("MemoryError", "numpy._core._exceptions._ArrayMemoryError", "numpy.core._exceptions._ArrayMemoryError"):
         return Outcome.MEMORY_LIMIT
@@ -81,4 +82,4 @@ def _of_exception(exception: ExceptionInfo, facts: KernelFacts) -> Outcome | Non
     refused = facts.process_refusals > 0 or facts.fork_refused
     if (refused and number == errno.EAGAIN) or (exception.type == "RuntimeError" and "start new thread" in exception.message):
         return Outcome.PROCESS_LIMIT
-    return Outcome.PROCESS_LIMIT if facts.process_refusals else None
+    return Outcome.PROCESS_LIMIT if facts.process_refusals else Outcome.RAISED

@@ -22,6 +22,7 @@ from typing import Any
 
 import msgspec
 
+from groundrun.engine.batches import Arguments, Batch, CallLimits, OnCrash, Series
 from groundrun.engine.flavour import Catalogue, Flavour, check_flavours
 from groundrun.engine.host import choose_rung, count_cores, make_lane_maker
 from groundrun.engine.interpreter import name_interpreter
@@ -189,13 +190,13 @@ class Engine:
 
         alone: let nothing else of this engine run meanwhile, so that what it costs is its own.
         """
-        run = Run((as_job(job),), alone=alone)
-        self._open().submit(run)
-        return run
+        return self._submit(Run((as_job(job),), alone=alone))
 
     def submit_pair(self, candidate: Job, grader: Job, *, alone: bool = False) -> Run:
         """Queue two jobs that run at once in two jails, joined by a stream socket: the future gives both Executions."""
-        run = Run((as_job(candidate), as_job(grader)), alone=alone)
+        return self._submit(Run((as_job(candidate), as_job(grader)), alone=alone))
+
+    def _submit(self, run: Run) -> Run:
         self._open().submit(run)
         return run
 
@@ -234,6 +235,25 @@ class Engine:
         import asyncio
 
         return await asyncio.to_thread(self.session, limits=limits, files=files, idle_s=idle_s)
+
+    def call_many(
+        self,
+        program: Program,
+        calls: Iterable[Arguments | tuple[Any, ...]],
+        *,
+        limits: Limits | None = None,
+        call_limits: CallLimits | None = None,
+        on_crash: OnCrash | str = OnCrash.RESTART,
+    ) -> Batch:
+        """Call the program's entry point once for each tuple of arguments, in one process as long as that lives; see `batches`.
+
+        limits: of the whole batch, all its processes together. on_crash: whether the calls after one that took the process with it are
+        made in a fresh one. Raises UsageError for arguments that aren't plain data, EngineError for our faults only.
+        """
+        series = Series(program, calls, limits=limits or self.limits, call_limits=call_limits or CallLimits(), on_crash=OnCrash(on_crash))
+        while not series.ended:
+            series.take(_wait(self._submit(series.step())))
+        return series.batch()
 
     def map(self, jobs: Iterable[Runnable]) -> Iterator[Execution]:
         """Run many, results in the order of the jobs. Raises EngineError at the job that our fault prevented."""
@@ -282,6 +302,21 @@ class Engine:
         """`run_pair` for asyncio."""
         result: tuple[Execution, Execution] = await _awaitable(self.submit_pair(candidate, grader))
         return result
+
+    async def acall_many(
+        self,
+        program: Program,
+        calls: Iterable[Arguments | tuple[Any, ...]],
+        *,
+        limits: Limits | None = None,
+        call_limits: CallLimits | None = None,
+        on_crash: OnCrash | str = OnCrash.RESTART,
+    ) -> Batch:
+        """`call_many` for asyncio."""
+        series = Series(program, calls, limits=limits or self.limits, call_limits=call_limits or CallLimits(), on_crash=OnCrash(on_crash))
+        while not series.ended:
+            series.take(await _awaitable(self._submit(series.step())))
+        return series.batch()
 
     async def amap(self, jobs: Iterable[Runnable]) -> AsyncIterator[Execution]:
         """`map` for asyncio."""

@@ -18,6 +18,7 @@ GUESTS = (
     COUNTING_GUEST,
     "groundrun.engine.guest.server",
     SESSION_GUEST,
+    "groundrun.engine.guest.batch",
     "groundrun.judging.guest.grader",
     "groundrun.judging.guest.files",
     "groundrun.judging.guest.differential",

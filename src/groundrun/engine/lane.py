@@ -42,6 +42,9 @@ class Lane(Protocol):
     def finish(self) -> KernelFacts:
         """Wait for the run to end and for everything in its slot to be dead."""
 
+    def wait(self, timeout_s: float) -> bool:
+        """Whether the present run is over within that time: then `finish` answers at once."""
+
     def renew(self, limits: Limits) -> Usage | None:
         """Let the time limits of the present run count from now; what it used so far, None when it is over. Raises UsageError at `none`."""
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from groundrun.engine.attempt import Attempt
+from groundrun.engine.attempt import Attempt, Watcher
 from groundrun.engine.job import COUNTING_GUEST, Job
 from groundrun.engine.lanes import COUNTING, GRADER, PROGRAM, FlavourStats, Lanes, MakeLane, Warmth
 from groundrun.engine.standing import Standing
@@ -51,8 +51,9 @@ class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
 class Run(concurrent.futures.Future[Any]):
     """A future whose `cancel` also ends a run that has started; its result is then an execution with outcome `cancelled`."""
 
-    def __init__(self, jobs: tuple[Job, ...], *, alone: bool = False) -> None:
+    def __init__(self, jobs: tuple[Job, ...], *, alone: bool = False, watcher: Watcher | None = None) -> None:
         super().__init__()
+        self.watcher = watcher
         self.jobs = jobs
         self.alone = alone
         self.worker: Worker | None = None
@@ -279,7 +280,7 @@ class Worker:
         roles = (COUNTING,) if counted else (PROGRAM,) if standing is not None else (PROGRAM, GRADER)
         lanes = self.lanes.take(jobs, roles=roles, kept=standing.lane if standing is not None else None)
         try:
-            attempt = Attempt(jobs, limits, lanes, standing)
+            attempt = Attempt(jobs, limits, lanes, standing, run.watcher if run is not None else None)
         except EngineError:
             raise
         except BaseException:

@@ -182,6 +182,10 @@ class WardenLane:
             except OSError as error:
                 raise WorkerDied("warden", self._last_words(str(error))) from error
 
+    def wait(self, timeout_s: float) -> bool:
+        """Whether the run's end, or the warden's, is there to be read."""
+        return self._ended is not None or bool(select.select([self._socket], [], [], timeout_s)[0])
+
     def renew(self, limits: Limits) -> Usage | None:
         """Let time limits count from now; what the run used so far, or None when it is over: then comes `finish`."""
         if self._ended is not None or not self._current:

@@ -63,12 +63,7 @@ def serve(job: GuestJob) -> None:
     """`main`, in a process that goes on."""
     output = _Output()
     names = job.payload.decode().split() or [NAME]
-    module = types.ModuleType(names[0])
-    module.__file__ = FILE
-    sys.modules.update(dict.fromkeys(names, module))
-    sys.argv = [names[0]]
-    sys.path.insert(0, os.getcwd())
-    linecache.cache[FILE] = (len(job.source), None, job.source.splitlines(keepends=True), FILE)
+    module = make_module(job, names)
     sys.stdout = output.stream
     try:
         exec(compile(job.source, FILE, "exec", dont_inherit=True), module.__dict__)
@@ -78,6 +73,17 @@ def serve(job: GuestJob) -> None:
     server = _Server(job.channel, module.__dict__.get(name), module, output)
     server.answer((0, "ready", not name or name in module.__dict__, b"", ()))
     server.serve()
+
+
+def make_module(job: GuestJob, names: list[str]) -> types.ModuleType:
+    """The empty module that a source will fill, known under these names."""
+    module = types.ModuleType(names[0])
+    module.__file__ = FILE
+    sys.modules.update(dict.fromkeys(names, module))
+    sys.argv = [names[0]]
+    sys.path.insert(0, os.getcwd())
+    linecache.cache[FILE] = (len(job.source), None, job.source.splitlines(keepends=True), FILE)
+    return module
 
 
 class _Output:

@@ -69,6 +69,10 @@ class EncodeError(Exception):
     """A value, or a part of it, is not plain data or is too large to cross."""
 
 
+class TooLarge(EncodeError):
+    """A value takes more bytes, levels or items than may cross."""
+
+
 class _Knot(Exception):
     """A tuple reached itself through `container`, which must be written before it."""
 
@@ -154,7 +158,7 @@ class _Encoder:
         head = array("I", words).tobytes()
         message = b"".join((WORD.pack(len(words)), head, *blob))
         if len(message) > MAX_BYTES:
-            raise EncodeError(f"the value takes {len(message)} bytes, at most {MAX_BYTES} cross")
+            raise TooLarge(f"the value takes {len(message)} bytes, at most {MAX_BYTES} cross")
         return message, self.numbered
 
     def _number(self, item: object) -> int:
@@ -197,9 +201,9 @@ class _Encoder:
 
     def _open(self, item: object, tag: int, mutable: bool) -> None:
         if len(self.open) >= MAX_DEPTH:
-            raise EncodeError(f"the value is nested deeper than {MAX_DEPTH} levels")
+            raise TooLarge(f"the value is nested deeper than {MAX_DEPTH} levels")
         if len(self.words) > MAX_BYTES // 4:
-            raise EncodeError(f"the value takes more than {MAX_BYTES} bytes")
+            raise TooLarge(f"the value takes more than {MAX_BYTES} bytes")
         number = self._number(item)
         self.open.append(number)
         if not mutable:
@@ -242,7 +246,7 @@ class _Encoder:
         elif self.drain and hasattr(kind, "__next__") and kind.__module__ in ("builtins", "itertools"):
             drained = list(islice(item, self.drain + 1))
             if len(drained) > self.drain:
-                raise EncodeError(f"an iterator gives more than {self.drain} items")
+                raise TooLarge(f"an iterator gives more than {self.drain} items")
             self._parts(item, GENERATOR if kind is GeneratorType else ITERATOR, drained, stack)
         elif (tag := _array_tag(kind, item)) is not None:
             shape = item.shape if tag == ARRAY else ()
