@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -9,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from groundrun.cli.options import common_options, print_json, tell
-from groundrun.cli.race import CONTENDERS, Race, hold_race, load_workload
+from groundrun.cli.race import CONTENDERS, Race, find_runners, hold_race, load_workload
 from groundrun.cli.whole import ENTRANTS, OURS, WholeRace, race_whole
 from groundrun.engine import Engine
 
@@ -83,6 +85,30 @@ def evalplus_command(data: Path | None, model: str | None, rounds: int, workers:
     else:
         _show_whole(race)
     return 0
+
+
+OTHERS = {
+    "flavours": "What a run costs whose modules were imported ahead, and one that imports them itself.",
+    "batches": "Many calls in one process against a plain loop: time a call.",
+    "branches": "What it takes to fork a session, by what it holds.",
+    "repeatability": "Whether a counted cost is the same number again, and what counting costs.",
+}
+"""Those that race nobody: modules of `bench/` with options of their own."""
+
+
+def _add_others() -> None:
+    for name, purpose in OTHERS.items():
+
+        def carry_out(options: tuple[str, ...], as_json: bool, *, name: str = name) -> int:
+            command = [sys.executable, "-m", f"bench.{name}", *options, *(["--json"] if as_json else [])]
+            return subprocess.run(command, cwd=find_runners()).returncode
+
+        help_text = f"{purpose}\n\n    OPTIONS, after --, are those of 'python -m bench.{name}'. Run it in a checkout."
+        verb = click.argument("options", nargs=-1, type=click.UNPROCESSED, metavar="[-- OPTIONS]...")(common_options(carry_out))
+        bench_verb.command(name, help=help_text)(verb)
+
+
+_add_others()
 
 
 def _make_table(names: tuple[str, ...], left: int) -> Table:
