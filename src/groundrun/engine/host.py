@@ -18,6 +18,7 @@ from groundrun.engine.exchange import Exchange
 from groundrun.engine.interpreter import Interpreter, describe_interpreter, find_unreachable, find_unreadable
 from groundrun.engine.job import Job
 from groundrun.engine.pool import MakeLane
+from groundrun.engine.refusals import explain_landlock
 from groundrun.engine.warden import NATIVE, Setup, WardenLane, memory_guard
 from groundrun.errors import EngineError, HostRefused, NativeMissing, RungUnavailable, RuntimeUnreachable, WorkerDied
 from groundrun.records import Isolation, Limits, Program, Rung
@@ -32,16 +33,18 @@ def count_cores() -> int:
 
 @cache
 def probe_landlock() -> int:
-    """The version of landlock's interface that the kernel has, 0 for none."""
-    library = _library()
-    return max(int(library.gr_landlock_abi()), 0)
+    """The version of landlock's interface that the kernel has; where it has none, the errno of its answer, negative."""
+    return int(_library().gr_landlock_abi())
 
 
 def _library() -> ctypes.CDLL:
     path = NATIVE / "guest.so"
     if not path.exists() or not (NATIVE / "warden").exists():
         raise NativeMissing(str(NATIVE))
-    return ctypes.CDLL(str(path))
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError as error:
+        raise NativeMissing(str(NATIVE), str(error).removeprefix(f"{path}: ")) from error
 
 
 def choose_rung(isolation: Rung | None, require: Rung | None, *, python: str, landlock_abi: int | None) -> Rung:
@@ -121,12 +124,13 @@ def _run_nothing(setup: Setup) -> Setup:
 def make_setup(rung: Rung, *, python: str, landlock_abi: int | None, delegation: Delegation) -> Setup:
     """Everything that lanes of that rung have in common on this host. Raises HostRefused and kin."""
     abi = probe_landlock()
+    if abi < 1:
+        found = explain_landlock(-abi)
+        raise RungUnavailable(rung.value, found.cause, f"{found.remedy}, or ask for 'none'", found.code.value)
     if landlock_abi is not None:
         abi = min(abi, landlock_abi)
     if abi < 1:
-        raise RungUnavailable(
-            rung.value, "the kernel has no landlock", "boot with lsm=landlock,… on Linux 5.13 or later, or ask for 'none'"
-        )
+        raise RungUnavailable(rung.value, "landlock_abi=0 was asked for", "ask for 1 or more, or for 'none'")
     interpreter = describe_interpreter(python)
     private, why_not = _private_uid(rung, interpreter)
     missing = _missing(rung, abi, delegation, why_not)
