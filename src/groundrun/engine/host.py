@@ -14,16 +14,19 @@ import msgspec
 
 from groundrun.engine.bare import BareLane
 from groundrun.engine.cgroups import Delegation, find_cpu_quota, find_delegation
+from groundrun.engine.classification import EndedBy
 from groundrun.engine.exchange import Exchange
 from groundrun.engine.interpreter import Interpreter, describe_interpreter, find_unreachable, find_unreadable
 from groundrun.engine.job import Job
 from groundrun.engine.pool import MakeLane
-from groundrun.engine.refusals import explain_landlock
+from groundrun.engine.refusals import explain_landlock, read_facts
 from groundrun.engine.warden import NATIVE, Setup, WardenLane, memory_guard
 from groundrun.errors import EngineError, HostRefused, NativeMissing, RungUnavailable, RuntimeUnreachable, WorkerDied
 from groundrun.records import Isolation, Limits, Program, Rung
 
 _MAP_NEEDED = 1_000_000_000 + (1 << 30)
+_FOR_ANOTHER_UID = ("SETUID", "SETGID")
+_FOR_ITS_FILES_AND_PROCESSES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL")
 
 
 def count_cores() -> int:
@@ -116,8 +119,8 @@ def _run_nothing(setup: Setup) -> Setup:
     finally:
         exchange.close()
         lane.close()
-    if facts.wait_status:
-        raise WorkerDied("empty program", f"wait status {facts.wait_status}")
+    if facts.wait_status or facts.ended_by is not EndedBy.ITSELF:
+        raise WorkerDied("empty program", f"wait status {facts.wait_status}, ended by {facts.ended_by.name.lower()}")
     return setup
 
 
@@ -146,6 +149,10 @@ def _private_uid(rung: Rung, interpreter: Interpreter) -> tuple[bool, str]:
         return False, "programs run under the user's own uid"
     if not _maps_high_uids():
         return False, "this container maps too few uids for a private one"
+    needed = _FOR_ANOTHER_UID if rung is Rung.NAMESPACES else (*_FOR_ANOTHER_UID, *_FOR_ITS_FILES_AND_PROCESSES)
+    held = read_facts().capabilities
+    if lacking := [f"CAP_{name}" for name in needed if name not in held]:
+        return False, f"programs run under the user's own uid, because this root lacks {' and '.join(lacking)}"
     if rung is Rung.NAMESPACES:
         if blocked := find_unreadable(interpreter):
             raise RuntimeUnreachable(*blocked)

@@ -23,7 +23,7 @@ import msgspec
 
 from groundrun.records import Isolation, MemoryGuard, Rung
 
-_CAP_SYS_ADMIN = 21
+_CAPABILITIES = {"CHOWN": 0, "DAC_OVERRIDE": 1, "FOWNER": 3, "KILL": 5, "SETGID": 6, "SETUID": 7, "SYS_ADMIN": 21, "SETFCAP": 31}
 _SYSLOG_READ_ALL = 3
 _LOG_BYTES = 1 << 16
 _FIRST_WITH_LANDLOCK = (5, 13)
@@ -31,8 +31,9 @@ _UNCONFINED = ("", "unconfined", "unprivileged_userns", "kernel")
 _BUSY = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 _STEPS = (
     "unshare", "clone with", "writing setgroups", "writing uid_map", "writing gid_map", "opening /proc", "making the mount namespace",
-    "mounting", "preparing the new root", "entering the new root", "leaving the old root", "settling in the new root", "becoming the jail's user",
-    "sethostname", "making a slot", "binding", "hiding", "pidfd_open", "installing the seccomp filter", "making the landlock ruleset",
+    "mounting", "preparing the new root", "entering the new root", "leaving the old root", "settling in the new root", "sethostname",
+    "becoming the jail's user", "making a slot", "binding", "hiding", "pidfd_open", "installing the seccomp filter",
+    "making the landlock ruleset",
 )  # fmt: skip
 _STEPS_OF_BOTH = ("pidfd_open", "installing the seccomp filter", "making the landlock ruleset")
 _MAPS = ("writing setgroups", "writing uid_map", "writing gid_map")
@@ -54,6 +55,7 @@ class Cause(Enum):
     LANDLOCK_MISSING = "landlock-missing"
     LANDLOCK_DISABLED = "landlock-disabled"
     LANDLOCK_FILTERED = "landlock-filtered"
+    CAPABILITY = "capability-missing"
     PIDFD = "pidfd-refused"
     TEMPORARY_UNUSABLE = "tmp-unusable"
     TEMPORARY_NOEXEC = "tmp-noexec"
@@ -72,13 +74,15 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What the kernel's files say.
 
-    `privileged`: root of the host, or a process with its CAP_SYS_ADMIN. `exhausted`: the sysctls `user.max_*_namespaces` that are 0.
-    `label`: AppArmor's or SELinux's name for this process, "" where neither confines it. `lsms`: the security modules in use, None where that
-    can't be read. `cgroups`: how they are mounted, see explain_cgroups.
+    `capabilities`: those in effect, of the ones that matter here. `outermost`: in the host's own user namespace. `exhausted`: the sysctls
+    `user.max_*_namespaces` that are 0. `label`: AppArmor's or SELinux's name for this process, "" where neither confines it. `lsms`: the
+    security modules in use, None where that can't be read. `cgroups`: how they are mounted, see explain_cgroups.
     """
 
     proc: bool = True
-    privileged: bool = False
+    root: bool = False
+    capabilities: frozenset[str] = frozenset()
+    outermost: bool = False
     exhausted: tuple[str, ...] = ()
     userns_clone: bool = True
     apparmor_restricts: bool = False
@@ -90,6 +94,11 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     lsms: tuple[str, ...] | None = None
     gvisor: bool = False
     cgroups: str = "none"
+
+    @property
+    def privileged(self) -> bool:
+        """Root of the host, or a process with its CAP_SYS_ADMIN."""
+        return self.outermost and "SYS_ADMIN" in self.capabilities
 
     @property
     def version(self) -> tuple[int, ...]:
@@ -121,7 +130,9 @@ def read_facts(root: Path = Path("/"), *, kernel_log: Callable[[], str] = read_k
     version = read("proc/version")
     return Facts(
         proc=bool(status),
-        privileged=bool(int(lines.get("CapEff", "0"), 16) >> _CAP_SYS_ADMIN & 1) and read("proc/self/uid_map").split()[:2] == ["0", "0"],
+        root=lines.get("Uid", "").split()[1:2] == ["0"],
+        capabilities=frozenset(name for name, bit in _CAPABILITIES.items() if int(lines.get("CapEff", "0"), 16) >> bit & 1),
+        outermost=read("proc/self/uid_map").split()[:2] == ["0", "0"],
         exhausted=tuple(f"user.{limit.name}" for limit in limits if read(str(limit.relative_to(root))) == "0"),
         userns_clone=read("proc/sys/kernel/unprivileged_userns_clone") != "0",
         apparmor_restricts=read("proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1",
@@ -192,6 +203,13 @@ def _recognise(step: str, error: int, facts: Facts, warden: str) -> tuple[Cause,
         return Cause.CHROOT, "this process runs in a chroot", "enter the folder with pivot_root, or as a container, instead"
     if error not in (errno.EPERM, errno.EACCES, errno.ENOSYS):
         return None
+    if step.startswith(_MAPS) and facts.root and "SETFCAP" not in facts.capabilities:
+        cause = "this process is root without CAP_SETFCAP, which mapping root into a namespace takes"
+        return (
+            Cause.CAPABILITY,
+            cause,
+            "run it as an ordinary user (docker run --user 1000; Kubernetes: runAsUser), or leave it that capability",
+        )
     walls = [_explain_sysctl(step, facts), _explain_filter(facts), _explain_apparmor(facts, warden), _explain_label(facts)]
     if error == errno.EACCES or step.startswith(_MAPS):  # a security module's answer, or a write that no filter looks at
         walls = [walls[2], walls[3], walls[1], walls[0]]
