@@ -120,18 +120,22 @@ class NoValue(UsageError):
 
 
 class HostRefused(GroundrunError):
-    """This machine can't give what was asked."""
+    """This machine can't give what was asked. `code` names the cause in a word that stays; see engine/refusals.py."""
 
     exit_code = 2
+    code = "unknown"
 
 
 class NativeMissing(HostRefused):
-    """The compiled part (warden and guest library) is not there."""
+    """The compiled part (warden and guest library) is not there, or can't be loaded: `why`."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, why: str = "") -> None:
+        self.code = "native-unusable" if why else "native-missing"
+        problem, remedy = "is missing", "install a C compiler (apt install gcc libc6-dev) and reinstall groundrun"
+        if why:
+            problem, remedy = f"can't be loaded: {why}", "install groundrun for this machine, on a file system that isn't mounted noexec"
         super().__init__(
-            f"the native part is missing ({path}): install a C compiler (apt install gcc libc6-dev) and reinstall groundrun,"
-            " or ask for no isolation by name (isolation='none', --isolation none)"
+            f"the native part {problem} ({path}): {remedy}, or ask for no isolation by name (isolation='none', --isolation none)"
         )
 
 
@@ -143,15 +147,17 @@ class CounterUnavailable(HostRefused):
 
 
 class RungUnavailable(HostRefused):
-    """The kernel or a container refuses the isolation asked for."""
+    """The kernel or a container refuses the isolation asked for: `refused` is the cause, `hint` the remedy."""
 
-    def __init__(self, rung: str, refused: str, hint: str) -> None:
-        self.rung, self.refused, self.hint = rung, refused, hint
+    def __init__(self, rung: str, refused: str, hint: str, code: str = "unknown") -> None:
+        self.rung, self.refused, self.hint, self.code = rung, refused, hint, code
         super().__init__(f"isolation '{rung}' can't be had here: {refused}; {hint}")
 
 
 class RuntimeUnreachable(HostRefused):
     """The interpreter can't be run, or can't be reached from inside the jail."""
+
+    code = "runtime-unreachable"
 
     def __init__(self, path: str, why: str) -> None:
         self.path = path

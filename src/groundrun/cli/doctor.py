@@ -10,9 +10,9 @@ import click
 import msgspec
 
 from groundrun.cli.options import common_options, find_width, print_json
-from groundrun.engine import Engine, Flavour
+from groundrun.engine import Engine, Finding, Flavour, find_weaknesses
 from groundrun.engine.interpreter import name_interpreter
-from groundrun.errors import GroundrunError, RuntimeUnreachable
+from groundrun.errors import GroundrunError, HostRefused, RungUnavailable, RuntimeUnreachable
 from groundrun.records import Isolation, Outcome, Rung
 from groundrun.reports.phrases import name_guards, wrap_line
 
@@ -41,11 +41,13 @@ PLANNED = (
 
 
 class RungReport(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether a rung can be had here; when not, what was refused and what to do."""
+    """Whether a rung can be had here; when not, the cause as a code and in words, and what to do about it."""
 
     available: bool
     guards: Isolation | None = None
     refused: str = ""
+    code: str = ""
+    remedy: str = ""
 
 
 class Language(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +59,7 @@ class Language(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
-    """What `doctor` found. `isolation` is the strongest jailed rung to be had, None when there is none."""
+    """What `doctor` found. `isolation` is the strongest jailed rung to be had, None when there is none. `findings`: what weakens a rung."""
 
     isolation: Rung | None
     guards: Isolation | None
@@ -65,6 +67,7 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     languages: dict[str, Language]
     flavours: dict[str, Flavour]
     planned_languages: tuple[str, ...]
+    findings: tuple[Finding, ...] = ()
 
 
 @click.command("doctor")
@@ -74,8 +77,8 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
 def doctor_verb(only_languages: bool, python: str | None, as_json: bool) -> int:
     """Tell what this host allows: isolation, guards, languages.
 
-    Each rung of isolation is tried by running a small program on it. What is missing comes with what to do about it. Exit status 1 when no
-    jailed rung (namespaces, landlock) can be had.
+    Each rung of isolation is tried by running a small program on it. What is refused or weakened comes with its cause and what to do about
+    it; with --json the cause is a code too. Exit status 1 when no jailed rung (namespaces, landlock) can be had.
     """
     languages = {"python": find_python(python or sys.executable)}
     flavours = find_flavours(python)
@@ -85,7 +88,16 @@ def doctor_verb(only_languages: bool, python: str | None, as_json: bool) -> int:
     rungs = {rung.value: try_rung(rung, python) for rung in JAILED}
     best = next((rung for rung in JAILED if rungs[rung.value].available), None)
     guards = rungs[best.value].guards if best else None
-    found = Diagnosis(isolation=best, guards=guards, rungs=rungs, languages=languages, flavours=flavours, planned_languages=PLANNED)
+    findings = find_weaknesses([rung.guards for rung in rungs.values() if rung.guards is not None])
+    found = Diagnosis(
+        isolation=best,
+        guards=guards,
+        rungs=rungs,
+        languages=languages,
+        flavours=flavours,
+        planned_languages=PLANNED,
+        findings=findings,
+    )
     if as_json:
         print_json(found)
     else:
@@ -98,8 +110,12 @@ def try_rung(rung: Rung, python: str | None) -> RungReport:
     try:
         with Engine(workers=1, isolation=rung, python=python) as engine:
             execution = engine.run("print(6 * 7)")
+    except RungUnavailable as error:
+        return RungReport(available=False, refused=error.refused, code=error.code, remedy=error.hint)
+    except HostRefused as error:
+        return RungReport(available=False, refused=str(error), code=error.code)
     except GroundrunError as error:
-        return RungReport(available=False, refused=str(error))
+        return RungReport(available=False, refused=str(error), code="fault")
     if execution.outcome is not Outcome.OK or execution.text != "42\n":
         return RungReport(
             available=False, refused=f"a program that prints 42 ended as {execution.outcome.value} and printed {execution.text!r}"
@@ -133,10 +149,15 @@ def _show(found: Diagnosis) -> None:
     for name, rung in found.rungs.items():
         if rung.guards is None:
             _row(name, f"no: {rung.refused}")
+            if rung.remedy:
+                _row("", f"to do: {rung.remedy}")
             continue
         _row(name, f"yes: {name_guards(rung.guards)}")
         for missing in rung.guards.missing:
             _row("", f"without {missing}")
+    for finding in found.findings:
+        _row("weakness", finding.cause)
+        _row("", f"to do: {finding.remedy}")
     _row("none", "only when asked for by name: no guard against a hostile program")
     _show_languages(found.languages, found.flavours)
 

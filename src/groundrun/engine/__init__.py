@@ -9,6 +9,7 @@ from groundrun.engine.flavour import Flavour
 from groundrun.engine.job import Job
 from groundrun.engine.lanes import FlavourStats
 from groundrun.engine.pool import EngineStats, Run
+from groundrun.engine.refusals import Finding, find_weaknesses
 from groundrun.engine.session import Session
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Cell",
     "Engine",
     "EngineStats",
+    "Finding",
     "Finished",
     "Flavour",
     "FlavourStats",
@@ -27,4 +29,5 @@ __all__ = [
     "Replay",
     "Run",
     "Session",
+    "find_weaknesses",
 ]

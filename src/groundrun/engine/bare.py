@@ -23,7 +23,8 @@ from groundrun.engine.exchange import Exchange
 from groundrun.engine.job import Job
 from groundrun.engine.lane import Usage
 from groundrun.engine.policy import guest_roots, program_environment
-from groundrun.engine.remains import FOLDER_PREFIX, sweep_folders
+from groundrun.engine.remains import FOLDER_PREFIX, find_temporary, sweep_folders
+from groundrun.engine.warden import open_own_pidfd
 from groundrun.errors import UsageError, WorkerDied
 from groundrun.records import BARE, CpuSource, Isolation, Limits, MemoryGuard, Rung
 
@@ -39,6 +40,7 @@ class BareLane:
 
     def __init__(self, python: str, hash_seed: int = 0) -> None:
         sweep_folders()
+        os.close(open_own_pidfd(Rung.NONE))
         self._python, self._hash_seed = python, hash_seed
         self._process: subprocess.Popen[bytes] | None = None
         self._deadline = float("inf")
@@ -56,7 +58,7 @@ class BareLane:
         """Start an interpreter of its own for the job."""
         self._exchange, self._limits, self._collect = exchange, limits, job.collect
         self._deadline = float("inf")
-        self._folder = tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}{os.getpid()}-none-")
+        self._folder = tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}{os.getpid()}-none-", dir=find_temporary(Rung.NONE.value))
         settings = {"roots": guest_roots(), "rlimits": _rlimits(limits)}
         boot = Path(guest_roots()["groundrun.engine.guest"]) / "boot.py"
         arguments = [

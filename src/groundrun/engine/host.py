@@ -14,17 +14,21 @@ import msgspec
 
 from groundrun.engine.bare import BareLane
 from groundrun.engine.cgroups import Delegation, find_cpu_quota, find_delegation
+from groundrun.engine.classification import EndedBy
 from groundrun.engine.exchange import Exchange
 from groundrun.engine.flavour import BARE_FLAVOUR, Flavour
 from groundrun.engine.interpreter import Interpreter, describe_interpreter, find_unreachable, find_unreadable
 from groundrun.engine.job import COUNTING_GUEST, Job
 from groundrun.engine.lane import Lane
 from groundrun.engine.lanes import COUNTING, GRADER, MakeLane
+from groundrun.engine.refusals import explain_landlock, read_facts
 from groundrun.engine.warden import NATIVE, Setup, WardenLane, memory_guard
 from groundrun.errors import EngineError, HostRefused, NativeMissing, RungUnavailable, RuntimeUnreachable, WorkerDied
 from groundrun.records import Isolation, Limits, Program, Rung
 
 _MAP_NEEDED = 1_000_000_000 + (1 << 31)
+_FOR_ANOTHER_UID = ("SETUID", "SETGID")
+_FOR_ITS_FILES_AND_PROCESSES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL")
 
 
 def count_cores() -> int:
@@ -34,16 +38,18 @@ def count_cores() -> int:
 
 @cache
 def probe_landlock() -> int:
-    """The version of landlock's interface that the kernel has, 0 for none."""
-    library = _library()
-    return max(int(library.gr_landlock_abi()), 0)
+    """The version of landlock's interface that the kernel has; where it has none, the errno of its answer, negative."""
+    return int(_library().gr_landlock_abi())
 
 
 def _library() -> ctypes.CDLL:
     path = NATIVE / "guest.so"
     if not path.exists() or not (NATIVE / "warden").exists():
         raise NativeMissing(str(NATIVE))
-    return ctypes.CDLL(str(path))
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError as error:
+        raise NativeMissing(str(NATIVE), str(error).removeprefix(f"{path}: ")) from error
 
 
 def choose_rung(isolation: Rung | None, require: Rung | None, *, python: str, landlock_abi: int | None) -> Rung:
@@ -123,20 +129,21 @@ def _run_nothing(setup: Setup) -> Setup:
     finally:
         exchange.close()
         lane.close()
-    if facts.wait_status:
-        raise WorkerDied("empty program", f"wait status {facts.wait_status}")
+    if facts.wait_status or facts.ended_by is not EndedBy.ITSELF:
+        raise WorkerDied("empty program", f"wait status {facts.wait_status}, ended by {facts.ended_by.name.lower()}")
     return setup
 
 
 def make_setup(rung: Rung, *, python: str, landlock_abi: int | None, delegation: Delegation) -> Setup:
     """Everything that lanes of that rung have in common on this host. Raises HostRefused and kin."""
     abi = probe_landlock()
+    if abi < 1:
+        found = explain_landlock(-abi)
+        raise RungUnavailable(rung.value, found.cause, f"{found.remedy}, or ask for 'none'", found.code.value)
     if landlock_abi is not None:
         abi = min(abi, landlock_abi)
     if abi < 1:
-        raise RungUnavailable(
-            rung.value, "the kernel has no landlock", "boot with lsm=landlock,… on Linux 5.13 or later, or ask for 'none'"
-        )
+        raise RungUnavailable(rung.value, "landlock_abi=0 was asked for", "ask for 1 or more, or for 'none'")
     interpreter = describe_interpreter(python)
     private, why_not = _private_uid(rung, interpreter)
     missing = _missing(rung, abi, delegation, why_not)
@@ -152,6 +159,10 @@ def _private_uid(rung: Rung, interpreter: Interpreter) -> tuple[bool, str]:
         return False, "programs run under the user's own uid"
     if not _maps_high_uids():
         return False, "this container maps too few uids for a private one"
+    needed = _FOR_ANOTHER_UID if rung is Rung.NAMESPACES else (*_FOR_ANOTHER_UID, *_FOR_ITS_FILES_AND_PROCESSES)
+    held = read_facts().capabilities
+    if lacking := [f"CAP_{name}" for name in needed if name not in held]:
+        return False, f"programs run under the user's own uid, because this root lacks {' and '.join(lacking)}"
     if rung is Rung.NAMESPACES:
         if blocked := find_unreadable(interpreter):
             raise RuntimeUnreachable(*blocked)

@@ -6,6 +6,7 @@ at rung `none`, where there is no warden, is removed by the next engine of the s
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -13,8 +14,20 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+from groundrun.engine.refusals import explain_temporary
+from groundrun.errors import RungUnavailable
+
 FOLDER_PREFIX = "groundrun-"
 _OURS = re.compile(rf"{FOLDER_PREFIX}(\d+)-(none-|\d+-\d+$)")
+
+
+def find_temporary(rung: str) -> str:
+    """The folder for temporary files. Raises RungUnavailable when none can be written."""
+    try:
+        return tempfile.gettempdir()
+    except OSError as error:
+        found = explain_temporary()
+        raise RungUnavailable(rung, found.cause, found.remedy, found.code.value) from error
 
 
 def sweep_folders() -> None:
@@ -24,7 +37,8 @@ def sweep_folders() -> None:
 
 @cache
 def _sweep_once(pid: int) -> None:
-    sweep(Path(tempfile.gettempdir()))
+    with contextlib.suppress(OSError):
+        sweep(Path(tempfile.gettempdir()))
 
 
 def sweep(parent: Path) -> None:

@@ -16,7 +16,6 @@ import shutil
 import socket
 import struct
 import subprocess
-import tempfile
 import threading
 import time
 from pathlib import Path
@@ -33,8 +32,18 @@ from groundrun.engine.job import Job
 from groundrun.engine.lane import Usage
 from groundrun.engine.memory import find_resident_bytes
 from groundrun.engine.policy import SLOT, choose_rules, choose_view, encode_ruleset, guest_roots, program_environment
-from groundrun.engine.remains import FOLDER_PREFIX, sweep_folders
-from groundrun.errors import CounterUnavailable, FlavourUnavailable, ProtocolError, RungUnavailable, RuntimeUnreachable, WorkerDied
+from groundrun.engine.refusals import explain
+from groundrun.engine.remains import FOLDER_PREFIX, find_temporary, sweep_folders
+from groundrun.errors import (
+    CounterUnavailable,
+    FlavourUnavailable,
+    HostRefused,
+    NativeMissing,
+    ProtocolError,
+    RungUnavailable,
+    RuntimeUnreachable,
+    WorkerDied,
+)
 from groundrun.records import CpuSource, Isolation, Limits, MemoryGuard, Rung
 
 NATIVE = Path(__file__).resolve().parent / "native" / "bin"
@@ -94,13 +103,14 @@ class WardenLane:
         self._sending = threading.Lock()
         number = next(_serial)
         self._uid = _uids.take() if setup.private_uid else None
-        self._places = (name_folder(number), *name_cgroups(setup.delegation, number))
+        folders = [name_folder(number)] if setup.rung is Rung.LANDLOCK else []
+        self._places = (*folders, *name_cgroups(setup.delegation, number))
         layout = _lay_out(setup, number)
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._process: subprocess.Popen[bytes] | None = None
         passed = [theirs.fileno()]
         try:
-            passed.append(os.pidfd_open(os.getpid()))
+            passed.append(open_own_pidfd(setup.rung))
             passed.append(make_sealed("policy", _tell_zygote(setup, layout)))
             named = [word for name, fd in zip(("--control", "--host", "--policy"), passed, strict=True) for word in (name, str(fd))]
             self._process = subprocess.Popen(
@@ -113,8 +123,13 @@ class WardenLane:
                 pass_fds=passed,
                 start_new_session=True,
             )
+        except HostRefused:
+            self.close()
+            raise
         except OSError as error:
             self.close()
+            if error.errno in (errno.EACCES, errno.ENOENT, errno.ENOEXEC):
+                raise NativeMissing(str(NATIVE), error.strerror or str(error)) from error
             raise WorkerDied("warden", f"it can't be started: {error}") from error
         finally:
             theirs.close()
@@ -348,19 +363,30 @@ def _refusal(setup: Setup, reply: _Reply) -> Exception:
     said = _tell(reply)
     if setup.flavour.modules and reply.text.startswith(("importing ", "the interpreter ended")):
         return FlavourUnavailable(setup.flavour.name, said)
-    if reply.text.startswith(("executing ", "binding ", "reading ", "the interpreter ended")):
-        return RuntimeUnreachable(setup.interpreter.executable, said)
-    if reply.text.startswith(("clone", "unshare", "mounting", "writing uid_map", "making the mount")):
-        hint = "allow user namespaces (sysctl kernel.unprivileged_userns_clone=1, or a container with --security-opt seccomp=unconfined)"
-        return RungUnavailable(setup.rung.value, said, f"{hint}, or use isolation='landlock'")
     if reply.text.startswith(("showing processes", "keeping the mount")):
         return CounterUnavailable("callgrind", said, "it needs Linux 5.8 or later and a /proc of which nothing is masked")
+    found = explain(reply.text, reply.error, rung=setup.rung, warden=str(NATIVE / "warden"))
+    if found is not None:
+        return RungUnavailable(setup.rung.value, found.cause, found.remedy, found.code.value)
+    if reply.text.startswith(("executing ", "binding ", "reading ", "the interpreter ended")):
+        return RuntimeUnreachable(setup.interpreter.executable, said)
     return WorkerDied("warden", said)
 
 
+def open_own_pidfd(rung: Rung) -> int:
+    """A pidfd of this process, by which those who serve it notice its end. Raises RungUnavailable where there are none."""
+    try:
+        return os.pidfd_open(os.getpid())
+    except OSError as error:
+        found = explain("pidfd_open", error.errno or 0, rung=rung)
+        if found is None:
+            raise
+        raise RungUnavailable(rung.value, found.cause, found.remedy, found.code.value) from error
+
+
 def name_folder(number: int) -> str:
-    """Where a lane of rung `landlock` keeps its slots."""
-    return f"{tempfile.gettempdir()}/{FOLDER_PREFIX}{os.getpid()}-{number}-{_STARTED}"
+    """Where a lane of rung `landlock` keeps its slots. Raises RungUnavailable when no folder can be written."""
+    return f"{find_temporary(Rung.LANDLOCK.value)}/{FOLDER_PREFIX}{os.getpid()}-{number}-{_STARTED}"
 
 
 class _Layout(msgspec.Struct, frozen=True, kw_only=True):
