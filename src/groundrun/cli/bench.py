@@ -91,9 +91,10 @@ OTHERS = {
     "flavours": "What a run costs whose modules were imported ahead, and one that imports them itself.",
     "batches": "Many calls in one process against a plain loop: time a call.",
     "branches": "What it takes to fork a session, by what it holds.",
+    "cheats": "The suite's cheats on judging against other harnesses, for real, in namespaces that are thrown away.",
     "repeatability": "Whether a counted cost is the same number again, and what counting costs.",
 }
-"""Those that race nobody: modules of `bench/` with options of their own."""
+"""Those without laps: modules of `bench/` with options of their own."""
 
 
 def _add_others() -> None:
