@@ -256,6 +256,7 @@ void *gr_enter(int *channel, const char *work) {
     limit(RLIMIT_CPU, order.cpu_s, "RLIMIT_CPU");
     limit(RLIMIT_MEMLOCK, 65536, "RLIMIT_MEMLOCK");
     limit(RLIMIT_MSGQUEUE, 65536, "RLIMIT_MSGQUEUE");
+    limit(RLIMIT_SIGPENDING, 1024, "RLIMIT_SIGPENDING"); /* timers and queued signals count for the user, across namespaces */
     limit(RLIMIT_NICE, 0, "RLIMIT_NICE");
     limit(RLIMIT_RTPRIO, 0, "RLIMIT_RTPRIO");
     drop_bounding_set();
