@@ -56,6 +56,7 @@ _MOST_PROCESSES = 1 << 21  # half of the numbers that Linux has: a cgroup takes 
 _UIDS_EACH = 256  # lanes that one process can have at a time
 _THREADS = 256  # of a program that may not fork
 _DEFAULT_PROCESSES = 64  # see records.Limits
+_HOST_NAME = "host name: a seccomp filter around this process refuses to hide it"
 _serial = itertools.count()
 
 
@@ -127,6 +128,8 @@ class WardenLane:
         except BaseException:
             self.close()
             raise
+        if ready.error and _HOST_NAME not in setup.isolation.missing:
+            self.isolation = msgspec.structs.replace(setup.isolation, missing=(*setup.isolation.missing, _HOST_NAME))
         self._baseline = ready.baseline
 
     def begin(self, job: Job, limits: Limits, exchange: Exchange, channel: int) -> None:

@@ -414,6 +414,7 @@ void serve(const struct policy *the_policy, struct guards *the_guards) {
     if (policy->namespaces) ready_slot(&first);
     tidy(&first);
     await_zygote(&ready);
+    ready.error = unnamed;
     if (send_message(policy->control, &ready, sizeof ready, NULL, 0)) end_everything();
     struct request last = first;
     for (;;) {
