@@ -126,6 +126,11 @@ def docker_filter() -> None:
     filter_calls(dict.fromkeys(names, EPERM) | {"clone3": ENOSYS}, namespaces_by_clone=True)
 
 
+def podman_filter() -> None:
+    """What Podman's default profile refuses of them: the host's name, and calls that it doesn't know."""
+    filter_calls({"sethostname": EPERM, "mount_setattr": ENOSYS})
+
+
 def landlock_unknown() -> None:
     """A filter older than landlock."""
     filter_calls({"landlock_create_ruleset": ENOSYS})

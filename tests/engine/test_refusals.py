@@ -109,6 +109,20 @@ def test_real_weaknesses(condition: str, code: Cause, each_jailed: None, tmp_pat
 
 
 @pytest.mark.exec
+def test_a_filter_like_podmans_costs_the_host_name_only(each_jailed: None, tmp_path: Path) -> None:
+    """Announced once, by doctor and by every result."""
+    guards = diagnose("podman_filter", tmp_path)["rungs"]["namespaces"]["guards"]
+    told = [missing for missing in guards["missing"] if missing.startswith("host name")]
+    assert len(told) == 1 and told[0] in HOWTO
+    (tmp_path / "p.py").write_text("import os; print(os.uname().nodename)")
+    command = [sys.executable, str(HERE / "hosts.py"), "podman_filter", sys.executable, "-m", "groundrun", "run", "--json", "p.py"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=60)
+    execution = json.loads(done.stdout)
+    assert execution["isolation"]["rung"] == "namespaces" and execution["isolation"]["missing"] == guards["missing"]
+
+
+@pytest.mark.exec
 def test_native_part_that_can_not_be_executed(each_jailed: None, tmp_path: Path) -> None:
     found = diagnose("noexec_package", tmp_path)
     assert {rung["code"] for rung in found["rungs"].values()} == {"native-unusable"}

@@ -24,7 +24,7 @@ from groundrun.engine.job import Job
 from groundrun.engine.lane import Usage
 from groundrun.engine.policy import guest_roots, program_environment
 from groundrun.engine.remains import FOLDER_PREFIX, find_temporary, sweep_folders
-from groundrun.engine.warden import open_own_pidfd
+from groundrun.engine.warden import MOST_BYTES, MOST_SECONDS, open_own_pidfd
 from groundrun.errors import UsageError, WorkerDied
 from groundrun.records import BARE, CpuSource, Isolation, Limits, MemoryGuard, Rung
 
@@ -170,8 +170,8 @@ class BareLane:
 
 def _rlimits(limits: Limits) -> dict[str, int]:
     return {
-        "RLIMIT_CPU": int(limits.cpu_s) + 2,
-        "RLIMIT_AS": limits.memory_bytes + _BASELINE_BYTES,
-        "RLIMIT_FSIZE": max(limits.disk_bytes, limits.output_bytes + 1),
+        "RLIMIT_CPU": int(min(limits.cpu_s, MOST_SECONDS)) + 2,
+        "RLIMIT_AS": min(limits.memory_bytes, MOST_BYTES) + _BASELINE_BYTES,
+        "RLIMIT_FSIZE": min(max(limits.disk_bytes, limits.output_bytes + 1), MOST_BYTES),
         "RLIMIT_CORE": 0,
     }

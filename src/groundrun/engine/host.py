@@ -131,7 +131,7 @@ def _run_nothing(setup: Setup) -> Setup:
         lane.close()
     if facts.wait_status or facts.ended_by is not EndedBy.ITSELF:
         raise WorkerDied("empty program", f"wait status {facts.wait_status}, ended by {facts.ended_by.name.lower()}")
-    return setup
+    return msgspec.structs.replace(setup, isolation=lane.isolation)
 
 
 def make_setup(rung: Rung, *, python: str, landlock_abi: int | None, delegation: Delegation) -> Setup:

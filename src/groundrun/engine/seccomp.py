@@ -1,9 +1,10 @@
 """The system calls that a program is refused, compiled to one short decision tree.
 
 Two filters act on a program. The *base* is installed once in the zygote and inherited by every child for free; it refuses
-what no program needs: new namespaces, mounts, tracing, kernel interfaces with a history of holes, exotic socket families, and
-any call newer than this table (ENOSYS, as an older kernel would answer). The *tail* is a few instructions installed in the child
-itself, for what depends on the run: fork refused, signals to itself only.
+what no program needs: new namespaces, mounts, tracing, kernel interfaces with a history of holes, exotic socket families, what
+is counted for the whole host or for the user across namespaces (asynchronous contexts, inotify), and any call newer than
+this table (ENOSYS, as an older kernel would answer). The *tail* is a few instructions installed in the child itself, for what
+depends on the run: fork refused, signals to itself only.
 
 What it promises: the architecture is checked first, 32-bit and x32 calls included; at rung `landlock` it also refuses what
 landlock can't see (modes, owners, times, attributes, foreign processes, sockets). What it doesn't: judge what lies behind a
@@ -82,6 +83,7 @@ _ALWAYS_REFUSED = """
     settimeofday clock_settime clock_adjtime adjtimex stime sethostname setdomainname vhangup
     move_pages migrate_pages set_mempolicy_home_node memfd_secret vmsplice listmount statmount
     lsm_set_self_attr cachestat map_shadow_stack sync syncfs
+    io_setup inotify_init inotify_init1
 """.split()
 
 _REFUSED_AT_LANDLOCK = """
@@ -91,10 +93,10 @@ _REFUSED_AT_LANDLOCK = """
     shmget shmat shmctl msgget msgsnd msgrcv msgctl semget semop semctl semtimedop mq_open mq_unlink
     pidfd_open pidfd_send_signal rt_sigqueueinfo rt_tgsigqueueinfo
     sched_setscheduler sched_setparam sched_setattr ioprio_set
-    inotify_init inotify_init1 inotify_add_watch
+    inotify_add_watch
 """.split()
 
-_UNBOUNDED_MEMORY = ("memfd_create", "shmget")  # memory that counts against no process: only a cgroup sees it
+_UNBOUNDED_MEMORY = ("memfd_create", "shmget", "semget", "msgget")  # memory that counts against no process: only a cgroup sees it
 
 _UNKNOWN_TO_US = ("clone3", "openat2")
 

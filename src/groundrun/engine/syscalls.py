@@ -86,6 +86,7 @@ X86_64 = {
     "fremovexattr": 199,
     "tkill": 200,
     "sched_setaffinity": 203,
+    "io_setup": 206,
     "lookup_dcookie": 212,
     "semtimedop": 220,
     "clock_settime": 227,
@@ -163,6 +164,7 @@ X86_64 = {
 }
 
 AARCH64 = {
+    "io_setup": 0,
     "setxattr": 5,
     "lsetxattr": 6,
     "fsetxattr": 7,

@@ -58,15 +58,16 @@ _DESCRIPTORS = 256
 _DESCRIPTORS_UNMEASURED = 64  # without a memory cgroup: each may hold a socket buffer of 0.2 MB that counts against no process
 _BYTES_PER_INODE = 4096  # a tmpfs of 64 MiB gets 16,384 inodes
 _START_TIMEOUT_S = 60
-_SHARED_PROCESSES = (
-    9  # our own processes that count against the program's uid in the jail: init, zygotes, slots, the next child, one still dying
-)
+_SHARED_PROCESSES = 9  # ours that count against the program's uid in the jail: init, zygotes, slots, the next child, one still dying
 _STARTED = time.monotonic_ns() % 10**9  # so that a reused pid doesn't meet the folders of its predecessor
 _FIRST_FREE_FD = 4  # in the zygote: standard streams, its control socket, then the cgroups that programs join, then its policy
-_FOREVER_S = 1e9
+MOST_SECONDS = 1e9
+MOST_BYTES = 1 << 60  # far from what the kernel's counters hold
+_MOST_PROCESSES = 1 << 21  # half of the numbers that Linux has: a cgroup takes no limit above them all
 _UIDS_EACH = 512  # lanes that one process can have at a time
 _THREADS = 256  # of a program that may not fork
 _DEFAULT_PROCESSES = 64  # see records.Limits
+_HOST_NAME = "host name: a seccomp filter around this process refuses to hide it"
 _serial = itertools.count()
 
 
@@ -142,6 +143,8 @@ class WardenLane:
         except BaseException:
             self.close()
             raise
+        if ready.error and _HOST_NAME not in setup.isolation.missing:
+            self.isolation = msgspec.structs.replace(setup.isolation, missing=(*setup.isolation.missing, _HOST_NAME))
         self._baseline = ready.baseline
 
     @property
@@ -157,7 +160,7 @@ class WardenLane:
 
     def begin(self, job: Job, limits: Limits, exchange: Exchange, channel: int) -> None:
         """Send the request; the warden takes the descriptors."""
-        processes = limits.processes or self._default_processes
+        processes = min(limits.processes or self._default_processes, _MOST_PROCESSES)
         may_fork = processes > 1
         descriptors = [exchange.job, exchange.stdin, exchange.stdout, exchange.stderr, exchange.report]
         flags = _MAY_FORK * may_fork
@@ -169,17 +172,18 @@ class WardenLane:
             descriptors += [exchange.collect_in, exchange.collect_out]
         self._current = next(self._ids)
         self._may_fork = may_fork
-        disk = -(-limits.disk_bytes // 4096) * 4096
+        memory, output = min(limits.memory_bytes, MOST_BYTES), min(limits.output_bytes, MOST_BYTES)
+        disk = -(-min(limits.disk_bytes, MOST_BYTES) // 4096) * 4096
         request = _REQUEST.pack(
             VERSION,
             _RUN,
             self._current,
-            int(min(limits.cpu_s, _FOREVER_S) * 1e9),
-            int(min(limits.wall_s, _FOREVER_S) * 1e9),
+            int(min(limits.cpu_s, MOST_SECONDS) * 1e9),
+            int(min(limits.wall_s, MOST_SECONDS) * 1e9),
             0,
-            limits.memory_bytes,
-            limits.memory_bytes + self._baseline,
-            max(disk, limits.output_bytes + 1),
+            memory,
+            memory + self._baseline,
+            max(disk, output + 1),
             disk,
             max(disk // _BYTES_PER_INODE, 64),
             _STACK_BYTES,
@@ -187,7 +191,7 @@ class WardenLane:
             self._user_processes(processes),
             flags,
             _DESCRIPTORS if self._setup.delegation.memory else _DESCRIPTORS_UNMEASURED,
-            int(min(limits.cpu_s, _FOREVER_S)) + 2,
+            int(min(limits.cpu_s, MOST_SECONDS)) + 2,
             0,
             job.guest.encode(),
         )
@@ -286,7 +290,7 @@ class WardenLane:
 
     def _ask(self, kind: int, *, cpu_s: float = 0.0, wall_s: float = 0.0, grace_s: float = 0.0, target: int = 0) -> None:
         """Say something about the present run; nothing when there is none."""
-        times = (int(min(each, _FOREVER_S) * 1e9) for each in (cpu_s, wall_s, grace_s))
+        times = (int(min(each, MOST_SECONDS) * 1e9) for each in (cpu_s, wall_s, grace_s))
         with self._sending, contextlib.suppress(OSError):
             if self._current:
                 self._socket.send(_REQUEST.pack(VERSION, kind, self._current, *times, *[0] * 11, target, b""))

@@ -90,7 +90,7 @@ def _status_of(stop: SystemExit) -> int:
     if code is None:
         return 0
     if isinstance(code, int):
-        return code & 0xFF
+        return code & 0xFF if -(1 << 63) <= code < 1 << 63 else 255  # what doesn't fit a C long is -1
     print(code, file=sys.stderr)
     return 1
 

@@ -306,6 +306,7 @@ void gr_settle(const char *work) {
     limit(RLIMIT_CORE, 0, "RLIMIT_CORE");
     limit(RLIMIT_MEMLOCK, 65536, "RLIMIT_MEMLOCK");
     limit(RLIMIT_MSGQUEUE, 65536, "RLIMIT_MSGQUEUE");
+    limit(RLIMIT_SIGPENDING, 1024, "RLIMIT_SIGPENDING"); /* timers and queued signals count for the user, across namespaces */
     limit(RLIMIT_NICE, 0, "RLIMIT_NICE");
     limit(RLIMIT_RTPRIO, 0, "RLIMIT_RTPRIO");
     if (wanted.uid) {

@@ -515,6 +515,7 @@ void serve(const struct policy *the_policy, struct guards *the_guards) {
     start_zygote();
     tidy(&first);
     await_zygote(&ready);
+    ready.error = unnamed;
     if (send_message(policy->control, &ready, sizeof ready, NULL, 0)) end_everything();
     struct request last = first;
     for (;;) {

@@ -30,6 +30,7 @@
 
 static struct policy policy;
 static struct guards guards;
+int unnamed; /* see warden.h */
 
 static void add_mount(enum mount_kind kind, const char *source, const char *target) {
     if (policy.mount_count == MAX_PATHS) fail("more than %d paths", MAX_PATHS);
@@ -145,7 +146,10 @@ static void run_jail(int go) {
     if (read(go, &byte, 1) != 1) _exit(1); /* the warden was still there after PDEATHSIG was set */
     close(go);
     prctl(PR_SET_NAME, "groundrun-jail", 0, 0, 0);
-    if (sethostname("groundrun", 9)) fail("sethostname");
+    if (sethostname("groundrun", 9)) {
+        if (errno != EPERM) fail("sethostname");
+        unnamed = errno; /* a filter that ties the call to a capability of the host's; told, and no reason to give up a rung */
+    }
     policy.host = -1; /* that process is watched by the warden outside */
     serve(&policy, &guards);
 }

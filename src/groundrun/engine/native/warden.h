@@ -81,6 +81,8 @@ void remove_folder(const char *path);
 uint64_t measure_folder(const char *path, uint64_t enough);
 void collect_from_folder(const char *path, uint32_t uid, int in, int out, uint64_t budget);
 uint64_t kill_family(pid_t child, int may_fork, pid_t zygote, pid_t spare); /* CPU ns of what was reaped */
+/* warden.c: errno when the jail kept the host's name, else 0. */
+extern int unnamed;
 /* serve.c: one run after another until the host goes. */
 void serve(const struct policy *policy, struct guards *guards) __attribute__((noreturn));
 
