@@ -83,6 +83,10 @@ void collect_from_folder(const char *path, uint32_t uid, int in, int out, uint64
 uint64_t kill_family(pid_t child, int may_fork, pid_t zygote, pid_t spare); /* CPU ns of what was reaped */
 /* warden.c: errno when the jail kept the host's name, else 0. */
 extern int unnamed;
+/* zygote.c */
+struct reply;
+pid_t start_zygote(const struct policy *policy, const struct guards *guards, int *line); /* its pid; `line` gets our end of its socket */
+void await_zygote(pid_t zygote, int line, struct reply *ready);      /* ends this process, with the reason told, if it doesn't come */
 /* serve.c: one run after another until the host goes. */
 void serve(const struct policy *policy, struct guards *guards) __attribute__((noreturn));
 
