@@ -57,9 +57,10 @@ def test_memory_of_others_never_counts(rung: Rung) -> None:
 LEAVES_FILES = """
 import os, pathlib, time
 assert [path.name for path in pathlib.Path(".").iterdir()] == ["main.py"]
-assert not list(pathlib.Path("/tmp").iterdir())
+temporary = pathlib.Path(os.environ["TMPDIR"])
+assert not list(temporary.iterdir())
 pathlib.Path("mine").write_text("x")
-pathlib.Path("/tmp/mine").write_text("x")
+(temporary / "mine").write_text("x")
 if os.fork() == 0:
     time.sleep(30)
 print("clean")

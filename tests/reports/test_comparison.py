@@ -46,7 +46,7 @@ EXHIBIT = Exhibit(
 def show(comparison: Comparison, *exhibits: Exhibit, width: int = 100, whole: bool = False) -> str:
     """The report as a terminal of so many columns would get it."""
     out = io.StringIO()
-    Console(file=out, width=width, force_terminal=True, color_system=None, highlight=False).print(
+    Console(file=out, width=width, height=50, force_terminal=True, color_system=None, highlight=False).print(
         render_comparison(comparison, exhibits, whole=whole)
     )
     return out.getvalue()
@@ -109,7 +109,7 @@ def test_no_line_is_wider_than_the_terminal(width: int) -> None:
     """Long lines and wide characters are folded."""
     program = "x = '" + "長い" * 200 + "'\n" + "y" * 3000
     exhibit = msgspec.structs.replace(EXHIBIT, b=Answer(verdict=FAILED, program=program))
-    console = Console(width=width)
+    console = Console(width=width, height=50)
     assert max(console.measure(line).maximum for line in show(COMPARISON, exhibit, width=width).splitlines() if "│" in line) <= width
 
 

@@ -79,7 +79,8 @@ class Attempt:
             self._served = (self._standing.finish(),)
         facts = [self._lanes[-1].finish()] if self._standing is None else []
         if len(self._jobs) > 1:  # the grader has decided: whatever its candidate still does can't matter
-            self._lanes[0].cancel(_LINGER_S)
+            if not self._lanes[0].wait(_LINGER_S):
+                self._lanes[0].cancel()
             facts.insert(0, self._lanes[0].finish())
         self._facts = facts
 
