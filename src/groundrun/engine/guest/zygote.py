@@ -10,6 +10,7 @@ garbage collector was told to leave it alone, so that a child touches few pages.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import json
@@ -90,11 +91,9 @@ class _Guests:
         """The module of that name; a new one is loaded, rehearsed and frozen before the next fork."""
         if name not in self._loaded:
             module = self._loaded[name] = self.boot.load(name, self._shelf)
-            try:
+            with contextlib.suppress(Exception):  # what fails in a rehearsal fails in a job, where it is told
                 for _ in range(_TIMES if hasattr(module, "rehearse") else 0):
                     module.rehearse()
-            except Exception:
-                del module  # what failed in a rehearsal will fail in a job, where it is told
             gc.collect()
             gc.freeze()
         return self._loaded[name]
