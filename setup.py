@@ -6,6 +6,7 @@ Without a compiler the installation still succeeds, with one line of warning; th
 
     python setup.py build_native --inplace            compile into the source tree (editable installs, make native)
     python setup.py build_native --werror --into DIR  the same, into another folder; warnings and a missing compiler are errors
+    python setup.py build_native --into DIR --define NAME  with a macro: what tests build, never what is installed
 """
 
 from __future__ import annotations
@@ -44,12 +45,13 @@ def find_compiler() -> list[str]:
     raise CompilerMissing(f"none of {', '.join(COMPILERS)} is on this machine (apt install gcc libc6-dev)")
 
 
-def compile_into(folder: Path, *, werror: bool) -> list[Path]:
-    """Compile both binaries into `folder`, each replaced at once, and return their paths."""
+def compile_into(folder: Path, *, werror: bool, define: str = "") -> list[Path]:
+    """Compile both binaries into `folder`, each replaced at once, and return their paths. `define`: macros, separated by commas."""
     guest = SOURCES / "guest.c"
     warden = sorted(path for path in SOURCES.glob("*.c") if path != guest)
     compiler = find_compiler()
-    flags = [*FLAGS, *(["-Werror"] if werror else []), *shlex.split(os.environ.get("CFLAGS", ""))]
+    macros = [f"-D{name}" for name in define.split(",") if name]
+    flags = [*FLAGS, *macros, *(["-Werror"] if werror else []), *shlex.split(os.environ.get("CFLAGS", ""))]
     folder.mkdir(parents=True, exist_ok=True)
     made = []
     if warden:
@@ -79,6 +81,7 @@ class BuildNative(Command):
     user_options: ClassVar[list[tuple[str, str | None, str]]] = [
         ("inplace", "i", "compile into the source tree"),
         ("into=", None, "compile into this folder"),
+        ("define=", None, "macros to define, separated by commas"),
         ("werror", None, "make warnings and a missing compiler errors"),
     ]
     boolean_options: ClassVar[list[str]] = ["inplace", "werror"]
@@ -88,6 +91,7 @@ class BuildNative(Command):
         self.build_lib: str | None = None
         self.inplace = False
         self.into: str | None = None
+        self.define = ""
         self.werror = False
 
     def finalize_options(self) -> None:
@@ -101,8 +105,10 @@ class BuildNative(Command):
         return Path(self.build_lib or "build/lib") / BINARIES
 
     def run(self) -> None:
+        if self.define and not self.into:
+            sys.exit("error: --define needs --into: what is installed is built without")
         try:
-            compile_into(self.folder(), werror=self.werror)
+            compile_into(self.folder(), werror=self.werror, define=self.define)
         except CompilerMissing as missing:
             if self.werror:
                 sys.exit(f"error: {missing}")
