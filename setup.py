@@ -1,6 +1,6 @@
 """Compiles the native part with whatever C compiler the machine has; everything else about the package is in pyproject.toml.
 
-Every file of `src/groundrun/engine/native` except `guest.c` becomes the executable `bin/warden`; `guest.c` with `io.c` becomes
+Every file of `src/groundrun/engine/native` except `guest.c` becomes the executable `bin/warden`; `guest.c` with `io.c` and `fault.c` becomes
 the shared object `bin/guest.so`. Neither needs Python's headers, so one wheel serves every Python 3 of its platform.
 Without a compiler the installation still succeeds, with one line of warning; the engine says the rest when it is asked to isolate.
 
@@ -57,7 +57,7 @@ def compile_into(folder: Path, *, werror: bool, define: str = "") -> list[Path]:
     if warden:
         made.append(_link(compiler, flags, warden, folder / "warden", [["-static"], []]))
     if guest.exists():
-        made.append(_link(compiler, flags, [guest, SOURCES / "io.c"], folder / "guest.so", [["-shared", "-fPIC"]]))
+        made.append(_link(compiler, flags, [guest, SOURCES / "io.c", SOURCES / "fault.c"], folder / "guest.so", [["-shared", "-fPIC"]]))
     return made
 
 

@@ -36,7 +36,8 @@ SMALL = Limits(cpu_s=1, wall_s=40, memory_bytes=128 << 20, output_bytes=100_000,
 )
 def test_each_ending_has_its_outcome(each_engine: Engine, source: str, outcome: Outcome) -> None:
     sleeps = outcome is Outcome.WALL_LIMIT
-    limits = Limits(cpu_s=0.6, wall_s=0.5 if sleeps else 40, memory_bytes=128 << 20, output_bytes=100_000, disk_bytes=4 << 20)
+    cpu_s = 0.6 if outcome is Outcome.CPU_LIMIT else 3
+    limits = Limits(cpu_s=cpu_s, wall_s=0.5 if sleeps else 40, memory_bytes=128 << 20, output_bytes=100_000, disk_bytes=4 << 20)
     assert each_engine.run(source, limits=limits).outcome is outcome
 
 

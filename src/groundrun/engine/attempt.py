@@ -10,7 +10,7 @@ from groundrun.engine.classification import KernelFacts
 from groundrun.engine.exchange import Exchange
 from groundrun.engine.job import Job
 from groundrun.engine.lane import Lane, gather
-from groundrun.engine.standing import Standing
+from groundrun.engine.standing import Standing, check_ours
 from groundrun.errors import EngineError
 from groundrun.records import Execution, Limits
 
@@ -82,6 +82,8 @@ class Attempt:
             if not self._lanes[0].wait(_LINGER_S):
                 self._lanes[0].cancel()
             facts.insert(0, self._lanes[0].finish())
+            if self._standing is None:
+                check_ours(self._jobs[1], facts[1])
         self._facts = facts
 
     def gather(self) -> tuple[Execution, ...]:

@@ -99,6 +99,8 @@ class BareLane:
         """Wait, enforcing CPU and wall limits by polling, and kill the process group."""
         ended_by = EndedBy.ITSELF
         watch = os.pidfd_open(process.pid)
+        end = select.poll()
+        end.register(watch, select.POLLIN)
         clock = ~process.pid << 3 | 2  # the kernel's number for "CPU clock of that process"
         try:
             while True:
@@ -112,7 +114,7 @@ class BareLane:
                     ended_by = EndedBy.WALL
                 if ended_by is not EndedBy.ITSELF:
                     break
-                if select.select([watch], [], [], min(max(wall_left, 0.001), 0.02))[0]:
+                if end.poll(min(max(wall_left, 0.001), 0.02) * 1000):
                     break
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)

@@ -10,13 +10,14 @@ For processes that are ours, such as the graders of one problem: what one partne
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import struct
 import time
 
 import msgspec
 
-from groundrun.engine.classification import KernelFacts
+from groundrun.engine.classification import EndedBy, KernelFacts
 from groundrun.engine.exchange import Exchange
 from groundrun.engine.guest.job import REPORT_BYTES
 from groundrun.engine.job import Job
@@ -74,6 +75,7 @@ class Standing:
             late = time.monotonic() - self._began >= self._limits.wall_s
             self.lane.cancel(0.0 if late else _LINGER_S)
             self._facts = self.lane.finish()
+            check_ours(self.job, self._facts)
             ended = gather(self.job, self._limits, self._exchange, self._facts, self.lane)
             return msgspec.structs.replace(ended, outcome=Outcome.WALL_LIMIT) if ended.outcome is Outcome.CANCELLED else ended
         cost = Cost(wall_s=time.monotonic() - self._began, cpu_source=CpuSource.NOTHING)
@@ -102,6 +104,13 @@ class Standing:
             return _receive(self._control, size) if size <= REPORT_BYTES else None
         except (OSError, EOFError, EngineError):
             return None
+
+
+def check_ours(job: Job, facts: KernelFacts) -> None:
+    """Raises WorkerDied for a grader that was killed from outside: neither it nor its candidate can do that, no limit did, and it is no verdict."""
+    ours = job.guest.startswith("groundrun.judging.")
+    if ours and facts.ended_by is EndedBy.ITSELF and not facts.oom_kills and facts.wait_status & 0x7F == signal.SIGKILL:
+        raise WorkerDied("grader", "something outside killed it")
 
 
 def _receive(control: socket.socket, size: int) -> bytes:

@@ -18,6 +18,7 @@ import struct
 import subprocess
 import threading
 import time
+import zlib
 from pathlib import Path
 
 import msgspec
@@ -47,17 +48,20 @@ from groundrun.errors import (
 from groundrun.records import CpuSource, Isolation, Limits, MemoryGuard, Rung
 
 NATIVE = Path(__file__).resolve().parent / "native" / "bin"
-VERSION = 1
+VERSION = 2
 _REQUEST = struct.Struct("=II10Q6I96s")
 _REPLY = struct.Struct("=IIQiiIIQQQQQQ160s")
+_SUM = struct.Struct("=I")
 _RUN, _CANCEL, _RENEW, _INTERRUPT = 1, 2, 3, 4
 _READY, _DONE, _FAILED, _RENEWED = 1, 2, 3, 4
 _HAS_CHANNEL, _HAS_COLLECT, _MAY_FORK = 1, 2, 4
 _STACK_BYTES = 8 << 20
 _DESCRIPTORS = 256
 _DESCRIPTORS_UNMEASURED = 64  # without a memory cgroup: each may hold a socket buffer of 0.2 MB that counts against no process
+_LONGEST_POLL_MS = (1 << 31) - 1
 _BYTES_PER_INODE = 4096  # a tmpfs of 64 MiB gets 16,384 inodes
 _START_TIMEOUT_S = 60
+SILENCE_S = 120.0  # past a run's wall limit: a warden that then has said nothing is stuck; twice what it gives its own zygote
 _SHARED_PROCESSES = 9  # ours that count against the program's uid in the jail: init, zygotes, slots, the next child, one still dying
 _STARTED = time.monotonic_ns() % 10**9  # so that a reused pid doesn't meet the folders of its predecessor
 _FIRST_FREE_FD = 4  # in the zygote: standard streams, its control socket, then the cgroups that programs join, then its policy
@@ -101,6 +105,7 @@ class WardenLane:
         self._ids = itertools.count(1)
         self._current = 0
         self._ended: _Reply | None = None
+        self._silent_by = 0.0
         self._sending = threading.Lock()
         number = next(_serial)
         self._uid = _uids.take() if setup.private_uid else None
@@ -172,6 +177,7 @@ class WardenLane:
             descriptors += [exchange.collect_in, exchange.collect_out]
         self._current = next(self._ids)
         self._may_fork = may_fork
+        self._expect(limits)
         memory, output = min(limits.memory_bytes, MOST_BYTES), min(limits.output_bytes, MOST_BYTES)
         disk = -(-min(limits.disk_bytes, MOST_BYTES) // 4096) * 4096
         request = _REQUEST.pack(
@@ -197,20 +203,21 @@ class WardenLane:
         )
         with self._sending:
             try:
-                socket.send_fds(self._socket, [request], descriptors)
+                socket.send_fds(self._socket, [_seal(request)], descriptors)
             except OSError as error:
                 raise WorkerDied("warden", self._last_words(str(error))) from error
 
     def wait(self, timeout_s: float) -> bool:
         """Whether the run's end, or the warden's, is there to be read."""
-        return self._ended is not None or bool(select.select([self._socket], [], [], timeout_s)[0])
+        return self._ended is not None or self._hears(timeout_s)
 
     def renew(self, limits: Limits) -> Usage | None:
         """Let time limits count from now; what the run used so far, or None when it is over: then comes `finish`."""
         if self._ended is not None or not self._current:
             return None
         self._ask(_RENEW, cpu_s=limits.cpu_s, wall_s=limits.wall_s)
-        reply = self._receive(None)
+        self._expect(limits)
+        reply = self._receive(_START_TIMEOUT_S)
         if reply.kind != _RENEWED:
             self._ended = reply
             return None
@@ -228,7 +235,7 @@ class WardenLane:
 
     def finish(self) -> KernelFacts:
         """Wait for the warden's answer."""
-        reply, self._ended = self._ended or self._receive(None), None
+        reply, self._ended = self._ended or self._receive(max(self._silent_by - time.monotonic(), 0)), None
         if reply.kind == _FAILED:
             raise WorkerDied("warden", _tell(reply))
         if reply.kind != _DONE or reply.id != self._current:
@@ -250,6 +257,7 @@ class WardenLane:
     def cancel(self, grace_s: float = 0.0) -> None:
         """End the present run unless it ends by itself within the grace."""
         self._ask(_CANCEL, grace_s=grace_s)
+        self._silent_by = min(self._silent_by, time.monotonic() + grace_s + SILENCE_S)
 
     def close(self) -> None:
         """Hang up: the warden ends everything it started and itself."""
@@ -293,7 +301,11 @@ class WardenLane:
         times = (int(min(each, MOST_SECONDS) * 1e9) for each in (cpu_s, wall_s, grace_s))
         with self._sending, contextlib.suppress(OSError):
             if self._current:
-                self._socket.send(_REQUEST.pack(VERSION, kind, self._current, *times, *[0] * 11, target, b""))
+                self._socket.send(_seal(_REQUEST.pack(VERSION, kind, self._current, *times, *[0] * 11, target, b"")))
+
+    def _expect(self, limits: Limits) -> None:
+        """A run's end, and with it the warden's answer, comes within its wall limit, which begins now."""
+        self._silent_by = time.monotonic() + min(limits.wall_s, MOST_SECONDS) + SILENCE_S
 
     @property
     def _default_processes(self) -> int:
@@ -313,18 +325,27 @@ class WardenLane:
             return self._count(processes) + _SHARED_PROCESSES
         return self._count(processes) + 1 if self._setup.private_uid else 0  # the next child has that uid too
 
-    def _receive(self, timeout_s: float | None) -> _Reply:
-        if timeout_s is not None and not select.select([self._socket], [], [], timeout_s)[0]:
-            raise WorkerDied("warden", f"it said nothing for {timeout_s} s")
+    def _hears(self, timeout_s: float) -> bool:
+        """Whether something is there to be read within that time."""
+        poll = select.poll()  # select knows no descriptor above 1023
+        poll.register(self._socket, select.POLLIN)
+        return bool(poll.poll(min(timeout_s * 1000, _LONGEST_POLL_MS)))
+
+    def _receive(self, timeout_s: float) -> _Reply:
+        if not self._hears(timeout_s):
+            raise WorkerDied("warden", "it said nothing for longer than it may")
         try:
-            data = self._socket.recv(_REPLY.size)
+            data = self._socket.recv(_REPLY.size + _SUM.size)
         except OSError as error:
             raise WorkerDied("warden", str(error)) from error
         if not data:
             raise WorkerDied("warden", "it hung up")
-        if len(data) != _REPLY.size:
-            raise ProtocolError(f"the warden sent {len(data)} bytes instead of {_REPLY.size}: is the native part older than the package?")
-        reply = _Reply(*_REPLY.unpack(data))
+        if len(data) != _REPLY.size + _SUM.size:
+            wanted = _REPLY.size + _SUM.size
+            raise ProtocolError(f"the warden sent {len(data)} bytes instead of {wanted}: is the native part older than the package?")
+        if _seal(data[: _REPLY.size]) != data:
+            raise ProtocolError("the warden's message was garbled: its checksum is wrong")
+        reply = _Reply(*_REPLY.unpack(data[: _REPLY.size]))
         if reply.version != VERSION:
             raise ProtocolError(f"the warden speaks version {reply.version}, not {VERSION}: rebuild the native part")
         return reply
@@ -333,6 +354,11 @@ class WardenLane:
         with contextlib.suppress(WorkerDied, ProtocolError):
             return _tell(self._receive(1))
         return otherwise
+
+
+def _seal(message: bytes) -> bytes:
+    """A message with its checksum behind it."""
+    return message + _SUM.pack(zlib.crc32(message))
 
 
 class _Reply(msgspec.Struct):

@@ -121,17 +121,19 @@ uint64_t measure_folder(const char *path, uint64_t enough) {
     return measure_at(open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), enough, 0);
 }
 
-void collect_from_folder(const char *path, uint32_t uid, int in, int out, uint64_t budget) {
+int collect_from_folder(const char *path, uint32_t uid, int in, int out, uint64_t budget) {
+    int status = 0;
     pid_t pid = fork();
     if (pid == 0) { /* as the program's user, so that a hard link gives nothing that the program couldn't read */
         char text[4096];
         snprintf(text, sizeof text, "%s/work", path);
         if (uid && (setresgid(uid, uid, uid) || setresuid(uid, uid, uid))) _exit(1);
         int folder = open(text, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (folder >= 0) collect_files(folder, in, out, budget);
-        _exit(0);
+        _exit(folder >= 0 && collect_files(folder, in, out, budget) ? (errno ? errno : EIO) : 0);
     }
-    while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR) {}
+    while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR) {}
+    if (pid > 0) errno = WIFEXITED(status) ? WEXITSTATUS(status) : EIO;
+    return pid < 0 || status ? -1 : 0;
 }
 
 static pid_t parent_of(pid_t pid) {

@@ -30,6 +30,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "fault.h"
 #include "io.h"
 #include "wire.h"
 
@@ -75,6 +76,7 @@ void gr_open(int control_fd, int in_namespaces, const int *cgroup_fds, int count
     cgroup_count = count;
     for (int i = 0; i < count; i++) cgroups[i] = cgroup_fds[i];
     self_marker = marker;
+    fault_open(PLAN_FD);
 }
 
 /* Version of landlock's interface, or -errno. */
@@ -267,6 +269,7 @@ int gr_wait(char *guest) {
 /* In the zygote, after the fork: say what came of it, a child or an errno. */
 void gr_forked(int pid, int error) {
     int i = 0;
+    if (FAULT("zygote.forked")) _exit(1);
     close_all(places, place_count);
     while (i < MAX_CHILDREN - 1 && children[i]) i++;
     if (pid > 0) children[i] = pid;
@@ -296,6 +299,7 @@ void gr_settle(const char *work) {
     sigprocmask(SIG_SETMASK, &none, NULL);
     line = places[1];
     if (namespaces && syscall(SYS_setns, places[0], CLONE_NEWNS | CLONE_NEWIPC)) give_up("setns");
+    if (FAULT("child.slot")) give_up("entering the slot");
     if (cgroup_count && write(cgroups[wanted.group % (uint32_t)cgroup_count], "0", 1) != 1) give_up("joining the cgroup");
     int own = fcntl(line, F_DUPFD_CLOEXEC, 64), rules = fcntl(ruleset, F_DUPFD_CLOEXEC, 64);
     if (own < 0 || rules < 0 || dup3(own, LINE_FD, O_CLOEXEC) < 0 || (line = LINE_FD, dup3(rules, JOB_FD, O_CLOEXEC)) < 0) give_up("dup");
@@ -318,6 +322,7 @@ void gr_settle(const char *work) {
     if (syscall(SYS_LANDLOCK_RESTRICT, JOB_FD, 0)) give_up("landlock");
     close(JOB_FD);
     drop_capabilities();
+    if (FAULT("child.settled")) give_up("settling");
 }
 
 /* In the child: wait for the order and become the program. Copies the guest's name. Returns the address of the report region; the job is at
@@ -336,6 +341,7 @@ void *gr_begin(int *channel, char *guest) {
     if (dup2(fds[1], 0) < 0 || dup2(fds[2], 1) < 0 || dup2(fds[3], 2) < 0 || dup3(fds[0], JOB_FD, O_CLOEXEC) < 0) give_up("dup");
     if (has_channel ? dup3(fds[5], CHANNEL_FD, O_CLOEXEC) < 0 : (close(CHANNEL_FD), 0)) give_up("dup");
     *channel = has_channel ? CHANNEL_FD : -1;
+    if (FAULT("child.begun")) give_up("beginning");
     limit(RLIMIT_AS, order.address_space, "RLIMIT_AS");
     limit(RLIMIT_FSIZE, order.file_size, "RLIMIT_FSIZE");
     limit(RLIMIT_STACK, order.stack, "RLIMIT_STACK");
@@ -348,6 +354,7 @@ void *gr_begin(int *channel, char *guest) {
             if (tails[may_fork][i].k == self_marker) tails[may_fork][i].k = self;
         if (install(tails[may_fork], tail_lengths[may_fork])) give_up("seccomp");
     }
+    if (FAULT("child.guarded")) give_up("seccomp");
     notify(NOTICE_STARTED, 0, 0, 0, 0, 0, NULL);
     if (syscall(SYS_close_range, LINE_FD, ~0u, 0)) _exit(125);
     return region;

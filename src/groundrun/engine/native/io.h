@@ -6,10 +6,10 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* Send `size` bytes and descriptors; 0, or -1 with errno. Never raises SIGPIPE. */
+/* Send `size` bytes, their checksum, and descriptors; 0, or -1 with errno. Never raises SIGPIPE. */
 int send_message(int fd, const void *data, size_t size, const int *fds, int count);
 /* Receive one message of exactly `size` bytes. Returns the number of descriptors stored in fds (at most MAX_FDS), -1 with errno
- * (0 for the end of the stream, EPROTO for a message of another size). Received descriptors are close-on-exec. */
+ * (0 for the end of the stream, EPROTO for a message of another size or with a wrong checksum). Received descriptors are close-on-exec. */
 int receive_message(int fd, void *data, size_t size, int *fds);
 void close_all(int *fds, int count);
 uint64_t now_ns(void);

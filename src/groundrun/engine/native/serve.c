@@ -17,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "fault.h"
 #include "io.h"
 #include "warden.h"
 #include "wire.h"
@@ -27,7 +28,7 @@
 #define SETTLED (4u << 20)              /* what a standing cgroup holds at rest, generously: kernel memory of its own */
 #define MAX_GUESTS 32
 #define OTHERS 2 /* processes of ours that count with the program's: the zygote and the next child */
-#define NOTHING_HEARD (60000ull * MILLISECOND) /* a zygote that neither starts nor refuses a child for so long is broken */
+#define NOTHING_HEARD ((FAULTS ? 3000ull : 60000ull) * MILLISECOND) /* a zygote that neither starts nor refuses a child for so long is broken */
 
 /* A child that waits for an order: in its slot where there are slots, behind its guards, on a line of its own. */
 struct stand {
@@ -167,6 +168,13 @@ static void take_last_word(struct run *run) {
     run->unsafe = run->text;
     run->error = notice.error;
     snprintf(run->text, sizeof run->text, "%.120s", notice.kind == NOTICE_FAILED ? notice.text : "the child ended before it began");
+}
+
+/* A run whose files did not all come back is no run. */
+static void miss_files(struct run *run) {
+    run->unsafe = run->text;
+    run->error = errno;
+    snprintf(run->text, sizeof run->text, "its files could not be collected");
 }
 
 static uint64_t peak_memory(const struct run *run) {
@@ -379,7 +387,7 @@ static void answer(struct run *run, uint64_t reaped_cpu) {
     if (run->unsafe && run->ended_by == BY_ITSELF) {
         reply.kind = REPLY_FAILED;
         reply.error = run->error;
-        snprintf(reply.text, sizeof reply.text, "the slot could not be made safe: %.110s", run->text);
+        snprintf(reply.text, sizeof reply.text, "the run could not be carried out: %.110s", run->text);
     }
     if (send_message(policy->control, &reply, sizeof reply, NULL, 0)) {
         end_everything();
@@ -397,6 +405,7 @@ static void carry_out(struct run *run, int *fds, int count) {
         fail("a request with %d descriptors instead of %d", count, wanted);
     }
     memcpy(order.guest, request->guest, GUEST_NAME);
+    if (FAULT("run.taken")) fail("taking a run");
     take_stand(request);
     struct standing *group = group_now(), *counted = guards->zygote_in_pids ? &guards->groups[0] : group;
     set_limit(group->memory_limit, request->memory, &group->memory_limit_now);
@@ -415,19 +424,20 @@ static void carry_out(struct run *run, int *fds, int count) {
     tidy(request);
     watch(run);
     run->ended = now_ns();
+    if (FAULT("run.over")) fail("ending a run");
     take_last_word(run);
     uint64_t reaped = 0;
     const int may_fork = !!(request->flags & MAY_FORK), collect = !!(request->flags & HAS_COLLECT);
     if (policy->namespaces) {
         const int others = guards->zygote_in_pids ? 1 + (spare.child > 0 && !spare.dead) : 0;
-        if (collect && run->ended_by == BY_ITSELF) slot_collect(&current.slot, fds[count - 2], fds[count - 1], request->disk);
+        if (collect && run->ended_by == BY_ITSELF && slot_collect(&current.slot, fds[count - 2], fds[count - 1], request->disk)) miss_files(run);
         if (collect || run->ended_by != BY_ITSELF || (may_fork && !is_deserted(group, others)))
             reaped = end_slot(&current.slot); /* no stray may write into what the host reads */
     } else {
         if (may_fork) meet_spare();
         reaped = kill_family(current.child, may_fork, zygote, spare.child);
         if (run->ended_by == BY_ITSELF && measure_folder(folder, request->disk) > request->disk) run->ended_by = BY_DISK;
-        if (collect) collect_from_folder(folder, policy->uid, fds[count - 2], fds[count - 1], request->disk);
+        if (collect && collect_from_folder(folder, policy->uid, fds[count - 2], fds[count - 1], request->disk)) miss_files(run);
     }
     close_all(fds, count);
     answer(run, reaped);

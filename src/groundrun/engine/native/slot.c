@@ -21,40 +21,61 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "fault.h"
 #include "io.h"
 #include "warden.h"
 #include "wire.h"
 
 #define SYS_OPENAT2 437
 
-struct command { uint32_t what; int32_t error; uint64_t disk, inodes; };
-enum { COMMAND_RESIZE = 1, COMMAND_COLLECT = 2, COMMAND_INTERRUPT = 3 };
 struct how { uint64_t flags, mode, resolve; };
 
-/* Copy the files named in `in`, one a line, below `folder`: no links, no devices, nothing outside. */
-void collect_files(int folder, int in, int out, uint64_t budget) {
-    static char names[300000], block[65536];
+/* Write all of it, which only a lack of memory can hinder. */
+static int write_all(int out, const void *data, size_t size) {
+    const char *at = data;
+    for (ssize_t part; size > 0; at += part, size -= (size_t)part)
+        if ((part = write(out, at, size)) <= 0) return -1;
+    return 0;
+}
+
+/* One file: its head, then its content, filled up with zeros should it shrink meanwhile. */
+static int copy_file(int fd, const char *name, size_t size, int out) {
+    static char block[65536];
+    const uint32_t head[2] = {(uint32_t)strlen(name), (uint32_t)size};
+    if (write_all(out, head, sizeof head) || write_all(out, name, head[0])) return -1;
+    while (size > 0) {
+        ssize_t got = read(fd, block, size < sizeof block ? size : sizeof block);
+        if (got <= 0) {
+            got = (ssize_t)(size < sizeof block ? size : sizeof block);
+            memset(block, 0, (size_t)got);
+        }
+        if (write_all(out, block, (size_t)got)) return -1;
+        size -= (size_t)got;
+    }
+    return 0;
+}
+
+/* Copy the files named in `in`, one a line, below `folder`: no links, no devices, nothing outside. 0, or -1 with errno when `out` took less. */
+int collect_files(int folder, int in, int out, uint64_t budget) {
+    static char names[300000];
     ssize_t size = read_fd(in, names, sizeof names);
-    for (char *name = names, *end; size > 0 && name < names + size; name = end + 1) {
+    if (size < 0 || FAULT("collecting")) return -1;
+    for (char *name = names, *end; name < names + size; name = end + 1) {
         if (!(end = strchr(name, '\n'))) break;
         *end = 0;
         /* BENEATH | NO_SYMLINKS | NO_MAGICLINKS | NO_XDEV */
         struct how how = {O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY, 0, 0x08 | 0x04 | 0x02 | 0x01};
-        int fd = (int)syscall(SYS_OPENAT2, folder, name, &how, sizeof how);
+        int fd = (int)syscall(SYS_OPENAT2, folder, name, &how, sizeof how), failed = 0;
         struct stat what;
         if (fd < 0) continue;
-        if (!fstat(fd, &what) && S_ISREG(what.st_mode) && (uint64_t)what.st_size <= budget) {
-            uint32_t head[2] = {(uint32_t)strlen(name), (uint32_t)what.st_size};
-            off_t left = what.st_size;
-            ssize_t got = write(out, head, sizeof head) + write(out, name, head[0]);
-            while (got > 0 && left > 0 && (got = read(fd, block, left < (off_t)sizeof block ? (size_t)left : sizeof block)) > 0) {
-                left -= got;
-                if (write(out, block, (size_t)got) != got) break;
-            }
+        if (!fstat(fd, &what) && S_ISREG(what.st_mode) && (uint64_t)what.st_size <= budget && what.st_size <= UINT32_MAX) {
+            failed = copy_file(fd, name, (size_t)what.st_size, out);
             budget -= (uint64_t)what.st_size;
         }
         close(fd);
+        if (failed) return -1;
     }
+    return 0;
 }
 
 static void on_child(int number) { (void)number; }
@@ -94,7 +115,7 @@ static void run_init(int control, uint64_t disk, uint64_t inodes) {
     sigprocmask(SIG_BLOCK, &blocked, &open_set);
     sigdelset(&open_set, SIGCHLD);
     sigaction(SIGCHLD, &action, NULL);
-    if (mount_slot(disk, inodes, 0) || mkdir(SLOT "/work", 0755) || mkdir(SLOT "/tmp", 01777) || mkdir(SLOT "/shm", 01777)) command.error = errno;
+    if (FAULT("init.mount") || mount_slot(disk, inodes, 0) || mkdir(SLOT "/work", 0755) || mkdir(SLOT "/tmp", 01777) || mkdir(SLOT "/shm", 01777)) command.error = errno;
     int folder = open(SLOT "/work", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC); /* now: later a program may have put something else there */
     if (folder < 0 && !command.error) command.error = errno;
     send_message(control, &command, sizeof command, NULL, 0);
@@ -111,7 +132,7 @@ static void run_init(int control, uint64_t disk, uint64_t inodes) {
             if (mount_slot(command.disk, command.inodes, MS_REMOUNT)) command.error = errno;
         } else if (command.what == COMMAND_COLLECT && count == 2) {
             kill(-1, SIGKILL);
-            collect_files(folder, fds[0], fds[1], command.disk);
+            if (collect_files(folder, fds[0], fds[1], command.disk)) command.error = errno;
         }
         if (command.what == COMMAND_INTERRUPT && kill((pid_t)command.disk, SIGINT)) command.error = errno;
         close_all(fds, count);
@@ -131,7 +152,7 @@ int make_slot(struct slot *slot, uint64_t disk, uint64_t inodes) {
     int ends[2], none[MAX_FDS];
     struct command ready = {0, 0, 0, 0};
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends)) return -1;
-    pid_t pid = (pid_t)syscall(SYS_clone, CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | SIGCHLD, 0, 0, 0, 0);
+    pid_t pid = FAULT("slot.clone") ? -1 : (pid_t)syscall(SYS_clone, CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | SIGCHLD, 0, 0, 0, 0);
     if (pid == 0) run_init(ends[1], disk, inodes);
     int error = errno;
     close(ends[1]);

@@ -22,6 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "fault.h"
 #include "io.h"
 #include "warden.h"
 #include "wire.h"
@@ -146,6 +147,7 @@ static void run_jail(int go) {
     if (read(go, &byte, 1) != 1) _exit(1); /* the warden was still there after PDEATHSIG was set */
     close(go);
     prctl(PR_SET_NAME, "groundrun-jail", 0, 0, 0);
+    if (FAULT("jail.start")) fail("starting the jail");
     if (sethostname("groundrun", 9)) {
         if (errno != EPERM) fail("sethostname");
         unnamed = errno; /* a filter that ties the call to a capability of the host's; told, and no reason to give up a rung */
@@ -193,6 +195,8 @@ int main(int count, char **words) {
     prctl(PR_SET_NAME, "groundrun-warden", 0, 0, 0);
     write_file("/proc/self/oom_score_adj", "500"); /* when the host runs out of memory, a candidate goes before its user's process */
     set_cleanup(remove_cgroups);
+    fault_open(-1);
+    if (FAULT("warden.start")) fail("starting");
     open_guards(&policy, &guards);
     if (policy.namespaces) {
         policy.proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -201,6 +205,7 @@ int main(int count, char **words) {
         int outside = -1;
         if (policy.processes_shown && ((outside = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC)) < 0 || unshare(CLONE_NEWNS)))
             fail("keeping the mount namespace");
+        if (FAULT("warden.root")) fail("mounting");
         build_root(&policy);
         guard_jail(outside);
     }

@@ -72,14 +72,14 @@ int slot_collect(struct slot *slot, int in, int out, uint64_t budget);
 int slot_interrupt(struct slot *slot, pid_t target);                 /* SIGINT to a process of the slot, by its pid there */
 void kill_slot(const struct slot *slot);                             /* everything in it is dying; end_slot must follow */
 uint64_t end_slot(struct slot *slot);                                /* kill everything in it; CPU ns of what its init reaped */
-void collect_files(int folder, int in, int out, uint64_t budget);
+int collect_files(int folder, int in, int out, uint64_t budget);     /* 0 or -1 with errno */
 /* folder.c: slots of rung landlock. The folders `work`, `tmp` and `branches` (of sessions) stand as long as the lane: landlock's rules hold
  * for them, not for what lies above, so that no program can put another folder in their place. */
 int make_folder(const char *path, uint32_t uid);
 void wipe_folder(const char *path);                                  /* empty them */
 void remove_folder(const char *path);
 uint64_t measure_folder(const char *path, uint64_t enough);
-void collect_from_folder(const char *path, uint32_t uid, int in, int out, uint64_t budget);
+int collect_from_folder(const char *path, uint32_t uid, int in, int out, uint64_t budget); /* 0 or -1 with errno */
 uint64_t kill_family(pid_t child, int may_fork, pid_t zygote, pid_t spare); /* CPU ns of what was reaped */
 /* warden.c: errno when the jail kept the host's name, else 0. */
 extern int unnamed;

@@ -13,6 +13,10 @@
  *
  * A child is prepared ahead of its order: it is in its slot, behind its guards, when the job comes. The zygote never sees a job's descriptors.
  *
+ *   warden <-> init     struct command  READY, then each order and its answer [+ collect_in, collect_out]
+ *
+ * Each struct is followed by the CRC-32 of its bytes: what was garbled on the way is no message.
+ *
  * All integers are in the machine's order and naturally aligned; the host's side is engine/warden.py, which must agree
  * (VERSION is checked in the first reply). Times are nanoseconds, sizes bytes.
  */
@@ -21,7 +25,7 @@
 
 #include <stdint.h>
 
-#define VERSION 1u
+#define VERSION 2u
 #define GUEST_NAME 96
 #define TEXT 160
 #define MAX_FDS 8
@@ -29,6 +33,7 @@
 enum request_kind { REQUEST_RUN = 1, REQUEST_CANCEL = 2, REQUEST_RENEW = 3, REQUEST_INTERRUPT = 4 };
 enum reply_kind { REPLY_READY = 1, REPLY_DONE = 2, REPLY_FAILED = 3, REPLY_RENEWED = 4 };
 enum notice_kind { NOTICE_READY = 1, NOTICE_STARTED = 2, NOTICE_ENDED = 3, NOTICE_FAILED = 4, NOTICE_PREPARED = 5 };
+enum command_kind { COMMAND_READY = 0, COMMAND_RESIZE = 1, COMMAND_COLLECT = 2, COMMAND_INTERRUPT = 3 };
 enum ended_by { BY_ITSELF = 0, BY_CPU = 1, BY_WALL = 2, BY_CANCEL = 3, BY_DISK = 4 };
 enum flags { HAS_CHANNEL = 1, HAS_COLLECT = 2, MAY_FORK = 4 };
 
@@ -68,6 +73,12 @@ struct notice {
     int32_t pid, wait_status, error, pad;
     uint64_t cpu_ns, value; /* READY: address space; ENDED: cpu_ns of the child; PREPARED and the zygote's FAILED: the serial */
     char text[TEXT];
+};
+
+struct command {
+    uint32_t what;
+    int32_t error;
+    uint64_t disk, inodes; /* COLLECT: the budget in bytes; INTERRUPT: the pid */
 };
 
 #endif

@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "fault.h"
 #include "io.h"
 #include "warden.h"
 #include "wire.h"
@@ -49,6 +50,8 @@ pid_t start_zygote(const struct policy *policy, const struct guards *guards, int
         dup2(told, at++);
         if (proc >= 0) dup2(proc, at++);
         syscall(SYS_close_range, at, ~0u, 0);
+        fault_hand_on();
+        if (FAULT("zygote.start")) _exit(126);
         setsid();
         prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
         if (policy->namespaces) give_capabilities();
