@@ -49,8 +49,9 @@ pid_t start_zygote(const struct policy *policy, const struct guards *guards, int
         for (int i = 0; i < guards->joined_count; i++) dup2(kept[i], at++);
         dup2(told, at++);
         if (proc >= 0) dup2(proc, at++);
-        syscall(SYS_close_range, at, ~0u, 0);
         fault_hand_on();
+        syscall(SYS_close_range, at, FAULTS ? PLAN_FD - 1 : ~0u, 0);
+        if (FAULTS) syscall(SYS_close_range, PLAN_FD + 1, ~0u, 0);
         if (FAULT("zygote.start")) _exit(126);
         setsid();
         prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
