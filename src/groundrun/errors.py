@@ -19,6 +19,8 @@
     │   ├── RuntimeUnreachable     the interpreter can't be run, or not from inside the jail
     │   └── FlavourUnavailable     the modules of a flavour can't be imported ahead of the programs
     └── EngineError                our fault: retried, masked from scores, reported (exit 3)
+        ├── HostExhausted          the host is out of descriptors, processes or memory that a run needs
+        │   └── DiskFull           its disk holds less than a program was promised
         ├── WorkerDied             a jail, zygote or warden ended without being told to
         ├── ProtocolError          two parts of the engine disagree about what was said
         └── StorageFailed          a run folder can't be written (disk full, read-only)
@@ -176,6 +178,20 @@ class EngineError(GroundrunError):
     """Our fault, never the candidate's: retried, then masked from every score and reported."""
 
     exit_code = 3
+
+
+class HostExhausted(EngineError):
+    """The host refused something that every run needs: descriptors, processes, memory."""
+
+    def __init__(self, refused: str) -> None:
+        super().__init__(f"the host refused what a run needs: {refused}; free some, raise the limit, or use fewer workers")
+
+
+class DiskFull(HostExhausted):
+    """A program met a full disk although it wrote less than it may: the disk is the host's."""
+
+    def __init__(self, folder: str, free: int, promised: int) -> None:
+        EngineError.__init__(self, f"{folder} has {free} bytes free and a program may write {promised}: free space, set TMPDIR, or lower disk_bytes")
 
 
 class WorkerDied(EngineError):

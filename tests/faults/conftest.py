@@ -33,6 +33,7 @@ def plan(breaking: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plan]:
     for module in (host, warden):
         monkeypatch.setattr(module, "NATIVE", breaking)
     monkeypatch.setattr(warden, "SILENCE_S", PATIENCE_S)
+    monkeypatch.setattr(warden, "HANG_UP_S", PATIENCE_S)
     made = Plan(breaking)
     yield made
     made.disarm()

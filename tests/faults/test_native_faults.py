@@ -45,7 +45,7 @@ def _list_faults(point: str) -> list[Fault]:
     """What can go wrong once at a point, at its first passage and at a later one."""
     faults = [Fault(point=point, action=Action.KILL), Fault(point=point, action=Action.KILL, nth=2)]
     faults.append(Fault(point=point, action=Action.STALL, nth=2, amount=STALL_MS))
-    if "." in point.split()[-1] and point.split()[0] in ("send", "receive") or point.split()[-1] in ("order", "prepare"):
+    if ("." in point.split()[-1] and point.split()[0] in ("send", "receive")) or point.split()[-1] in ("order", "prepare"):
         faults += [Fault(point=point, action=Action.GARBLE, nth=2, amount=bit) for bit in (0, 32, 133, 700)]
         faults += [Fault(point=point, action=Action.HANG_UP, nth=2), Fault(point=point, action=Action.HANG_UP)]
     if point.startswith("send "):

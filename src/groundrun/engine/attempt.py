@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 from collections.abc import Sequence
 from typing import Protocol
 
-from groundrun.engine.classification import KernelFacts
+from groundrun.engine.classification import EndedBy, KernelFacts
 from groundrun.engine.exchange import Exchange
+from groundrun.engine.exhaustion import host_may_refuse
 from groundrun.engine.job import Job
 from groundrun.engine.lane import Lane, gather
+from groundrun.engine.remains import find_temporary
 from groundrun.engine.standing import Standing, check_ours
-from groundrun.errors import EngineError
-from groundrun.records import Execution, Limits
+from groundrun.errors import DiskFull, EngineError, HostExhausted
+from groundrun.records import Execution, Limits, Outcome, Rung
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _LINGER_S = 0.25  # what a function server needs to notice the end of its channel, generously
 
 
@@ -65,7 +70,7 @@ class Attempt:
         except BaseException as error:
             self.close()
             if isinstance(error, OSError):
-                raise EngineError(f"the host refused what a run needs: {error}") from error
+                raise HostExhausted(str(error)) from error
             raise
         finally:
             for end in ends:
@@ -73,6 +78,10 @@ class Attempt:
 
     def finish(self) -> None:
         """Wait until nothing of the run is alive."""
+        with host_may_refuse():
+            self._finish()
+
+    def _finish(self) -> None:
         if self._watcher:
             self._watcher.watch(self._lanes[0])
         if self._standing is not None:
@@ -90,7 +99,10 @@ class Attempt:
         """What came back."""
         try:
             each = zip(self._jobs, self._limits, self._exchanges, self._facts, self._lanes, strict=False)
-            return tuple(gather(*parts) for parts in each) + self._served
+            found = tuple(gather(*parts) for parts in each)
+            for execution, facts, limits in zip(found, self._facts, self._limits, strict=False):
+                check_room(execution, facts, limits)
+            return found + self._served
         except OSError as error:
             raise EngineError(f"what a run left can't be read: {error}") from error
 
@@ -100,3 +112,15 @@ class Attempt:
             self._watcher.close()
         for exchange in self._exchanges:
             exchange.close()
+
+
+def check_room(execution: Execution, facts: KernelFacts, limits: Limits) -> None:
+    """Raises DiskFull for a program that met a full disk where its folder lies on one of the host's, and that disk is what was full."""
+    rung, met = execution.isolation.rung, execution.exception.errno if execution.exception else None
+    if rung is Rung.NAMESPACES or met not in _FULL or execution.outcome is not Outcome.DISK_LIMIT or facts.ended_by is not EndedBy.ITSELF:
+        return
+    folder = find_temporary(rung.value)
+    disk = os.statvfs(folder)
+    free = disk.f_bavail * disk.f_frsize
+    if free < limits.disk_bytes:
+        raise DiskFull(folder, free, limits.disk_bytes)

@@ -16,6 +16,7 @@ from groundrun.engine.bare import BareLane
 from groundrun.engine.cgroups import Delegation, find_cpu_quota, find_delegation
 from groundrun.engine.classification import EndedBy
 from groundrun.engine.exchange import Exchange
+from groundrun.engine.exhaustion import host_may_refuse
 from groundrun.engine.flavour import BARE_FLAVOUR, Flavour
 from groundrun.engine.interpreter import Interpreter, describe_interpreter, find_unreachable, find_unreadable
 from groundrun.engine.job import COUNTING_GUEST, Job
@@ -98,15 +99,19 @@ def try_rung(rung: Rung, *, python: str, landlock_abi: int | None) -> Isolation:
 
 def find_setup(rung: Rung, python: str, landlock_abi: int | None) -> Setup:
     """What lanes of that rung are made of here, tried once. Raises HostRefused and kin, with the reason."""
-    found = _try(os.getpid(), rung, python, landlock_abi)
-    if isinstance(found, Exception):
+    with host_may_refuse():
+        found = _try(os.getpid(), rung, python, landlock_abi)
+    if isinstance(found, HostRefused):
         raise found
     return found
 
 
 @cache
-def _try(pid: int, rung: Rung, python: str, landlock_abi: int | None) -> Setup | HostRefused | EngineError:
-    """A setup under which an empty program ran. Cgroups that can be made but not used are done without, and then announced as missing."""
+def _try(pid: int, rung: Rung, python: str, landlock_abi: int | None) -> Setup | HostRefused:
+    """A setup under which an empty program ran. Cgroups that can be made but not used are done without, and then announced as missing.
+
+    A refusal is kept as the answer; a fault of ours is raised, and tried again the next time.
+    """
     try:
         delegation = find_delegation()
         try:
@@ -115,7 +120,7 @@ def _try(pid: int, rung: Rung, python: str, landlock_abi: int | None) -> Setup |
             if delegation == Delegation():
                 raise
             return _run_nothing(make_setup(rung, python=python, landlock_abi=landlock_abi, delegation=Delegation()))
-    except (HostRefused, EngineError) as error:
+    except HostRefused as error:
         return error
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import msgspec
 
-from groundrun.errors import RuntimeUnreachable
+from groundrun.engine.exhaustion import BUSY
+from groundrun.errors import HostExhausted, RuntimeUnreachable
 
 _QUESTION = """
 import json, os, sys
@@ -51,6 +52,8 @@ def describe_interpreter(executable: str) -> Interpreter:
         answer = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
         facts = json.loads(answer.stdout)
     except OSError as error:
+        if error.errno in BUSY:
+            raise HostExhausted(str(error)) from error
         raise RuntimeUnreachable(path, f"it can't be started: {error.strerror}") from error
     except (subprocess.TimeoutExpired, ValueError) as error:
         raise RuntimeUnreachable(path, "it doesn't answer as a Python does: name one with python=… or --python") from error

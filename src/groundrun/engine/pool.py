@@ -18,11 +18,12 @@ from typing import Any
 import msgspec
 
 from groundrun.engine.attempt import Attempt, Watcher
+from groundrun.engine.exhaustion import host_may_refuse
 from groundrun.engine.job import COUNTING_GUEST, Job
 from groundrun.engine.lanes import COUNTING, GRADER, PROGRAM, FlavourStats, Lanes, MakeLane, Warmth
 from groundrun.engine.standing import Standing
 from groundrun.engine.tree import Tree
-from groundrun.errors import EngineClosed, EngineError
+from groundrun.errors import DiskFull, EngineClosed, EngineError, HostExhausted
 from groundrun.records import ExceptionInfo, Execution, Limits, Outcome, Program, Rung
 
 _CANARY = Job(program=Program("print(6 * 7)"), limits=Limits(cpu_s=10, wall_s=60))
@@ -174,6 +175,8 @@ class Worker:
                         self._pool.gate.enter()
                         attempt = self._begin(run)
                     attempt.finish()
+            except DiskFull:
+                raise
             except EngineError:
                 self._put_away(attempt)
                 attempt = None
@@ -244,6 +247,9 @@ class Worker:
         self._pool.gate.enter()
         try:
             return self._try(run.jobs, run)
+        except HostExhausted:  # not for what the program is, but for what its run needs: no canary can tell
+            self._restart()
+            raise
         except EngineError:
             self._restart()
         finally:
@@ -253,6 +259,9 @@ class Worker:
             try:
                 self._try((canary_job,))
                 return self._try(run.jobs, run)
+            except HostExhausted:
+                self._restart()
+                raise
             except EngineError as error:
                 self._restart()
                 canary = self._try((canary_job,))[0]
@@ -275,16 +284,20 @@ class Worker:
 
     def _attempt(self, jobs: tuple[Job, ...], run: Run | None) -> Attempt:
         limits = [job.limits or self._pool.limits for job in jobs]
-        standing = self._stand(jobs[1], limits[1]) if len(jobs) > 1 else None
+        with host_may_refuse():
+            standing = self._stand(jobs[1], limits[1]) if len(jobs) > 1 else None
         counted = jobs[0].guest == COUNTING_GUEST  # in a zygote that did nothing else, so that what it has imported never varies
         roles = (COUNTING,) if counted else (PROGRAM,) if standing is not None else (PROGRAM, GRADER)
-        lanes = self.lanes.take(jobs, roles=roles, kept=standing.lane if standing is not None else None)
+        with host_may_refuse():
+            lanes = self.lanes.take(jobs, roles=roles, kept=standing.lane if standing is not None else None)
         try:
             attempt = Attempt(jobs, limits, lanes, standing, run.watcher if run is not None else None)
         except EngineError:
             raise
-        except BaseException:
+        except BaseException as error:
             self._close_lanes()  # one of them may have begun
+            if isinstance(error, OSError):
+                raise HostExhausted(str(error)) from error
             raise
         with self._guard:
             self._current = run

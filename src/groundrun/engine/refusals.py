@@ -21,6 +21,7 @@ from pathlib import Path
 
 import msgspec
 
+from groundrun.engine.exhaustion import BUSY
 from groundrun.records import Isolation, MemoryGuard, Rung
 
 _CAPABILITIES = {"CHOWN": 0, "DAC_OVERRIDE": 1, "FOWNER": 3, "KILL": 5, "SETGID": 6, "SETUID": 7, "SYS_ADMIN": 21, "SETFCAP": 31}
@@ -28,7 +29,6 @@ _SYSLOG_READ_ALL = 3
 _LOG_BYTES = 1 << 16
 _FIRST_WITH_LANDLOCK = (5, 13)
 _UNCONFINED = ("", "unconfined", "unprivileged_userns", "kernel")
-_BUSY = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 _STEPS = (
     "unshare", "clone with", "writing setgroups", "writing uid_map", "writing gid_map", "opening /proc", "making the mount namespace",
     "mounting", "preparing the new root", "entering the new root", "leaving the old root", "settling in the new root", "sethostname",
@@ -170,7 +170,7 @@ def explain(step: str, error: int, *, rung: Rung, warden: str = "", facts: Facts
 
     `step`: what the warden said. `warden`: its path, which a profile of AppArmor has to name.
     """
-    if error in _BUSY or not step.startswith(_STEPS):
+    if error in BUSY or not step.startswith(_STEPS):
         return None
     found = _recognise(step, error, facts or read_facts(), warden)
     if found is None:

@@ -107,7 +107,7 @@ class Standing:
 
 
 def check_ours(job: Job, facts: KernelFacts) -> None:
-    """Raises WorkerDied for a grader that was killed from outside: neither it nor its candidate can do that, no limit did, and it is no verdict."""
+    """Raises WorkerDied for a grader that was killed from outside: not by itself, its candidate or a limit, so that it is no verdict."""
     ours = job.guest.startswith("groundrun.judging.")
     if ours and facts.ended_by is EndedBy.ITSELF and not facts.oom_kills and facts.wait_status & 0x7F == signal.SIGKILL:
         raise WorkerDied("grader", "something outside killed it")

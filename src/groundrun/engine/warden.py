@@ -58,6 +58,7 @@ _HAS_CHANNEL, _HAS_COLLECT, _MAY_FORK = 1, 2, 4
 _STACK_BYTES = 8 << 20
 _DESCRIPTORS = 256
 _DESCRIPTORS_UNMEASURED = 64  # without a memory cgroup: each may hold a socket buffer of 0.2 MB that counts against no process
+HANG_UP_S = 15  # for a warden to end everything once its user is gone
 _LONGEST_POLL_MS = (1 << 31) - 1
 _BYTES_PER_INODE = 4096  # a tmpfs of 64 MiB gets 16,384 inodes
 _START_TIMEOUT_S = 60
@@ -265,7 +266,7 @@ class WardenLane:
         process, self._process = self._process, None
         if process is not None:
             try:
-                process.wait(timeout=15)
+                process.wait(timeout=HANG_UP_S)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

@@ -27,6 +27,7 @@
 #define FINEST_LOOK (2 * MILLISECOND)  /* how closely processor time is watched near its limit */
 #define SETTLED (4u << 20)              /* what a standing cgroup holds at rest, generously: kernel memory of its own */
 #define MAX_GUESTS 32
+#define MANY 8
 #define OTHERS 2 /* processes of ours that count with the program's: the zygote and the next child */
 #define NOTHING_HEARD ((FAULTS ? 3000ull : 60000ull) * MILLISECOND) /* a zygote that neither starts nor refuses a child for so long is broken */
 
@@ -49,6 +50,7 @@ static char folder[4096];
 static char guests[MAX_GUESTS][GUEST_NAME]; /* those that the zygote was told to load */
 static int guest_count;
 static uint32_t serial;
+static int stillborn; /* children in a row that ended before their order: after MANY the next one waits until it is needed */
 static long cores = 1;
 
 /* What is known of the run in progress. */
@@ -163,7 +165,10 @@ static void take_last_word(struct run *run) {
     if (run->unsafe) return;
     for (int tries = 0; tries < 2 && got < 0 && poll(&waiting, 1, 0) > 0; tries++) /* an order that nobody read is an error, told once */
         got = receive_message(current.line, &notice, sizeof notice, none);
-    if (notice.kind == NOTICE_STARTED) return;
+    if (notice.kind == NOTICE_STARTED) {
+        stillborn = 0;
+        return;
+    }
     if (run->ended_by != BY_ITSELF && notice.kind != NOTICE_FAILED) return;
     run->unsafe = run->text;
     run->error = notice.error;
@@ -341,8 +346,9 @@ static int prepare(struct stand *stand, const char *guest, uint64_t disk, uint64
 /* What can wait until a program runs or nothing is asked: reap the last slot, prepare the next child. Failing to is no fault yet. */
 static void tidy(const struct request *request) {
     if (dying.init) end_slot(&dying);
+    if (spare.dead) stillborn++;
     if (spare.dead || (policy->namespaces && spare.asked && !slot_is_alive(&spare.slot))) leave(&spare);
-    if (!spare.asked && prepare(&spare, request->guest, request->disk, request->inodes)) spare = nobody;
+    if (!spare.asked && stillborn < MANY && prepare(&spare, request->guest, request->disk, request->inodes)) spare = nobody;
 }
 
 /* Wait until the zygote said what came of the next child, so that it can be told from what a program left. */

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -28,6 +29,7 @@
 #include "wire.h"
 
 #define INSIDE_UID 1000
+#define LEAST_DESCRIPTORS 256 /* what a program gets, and more than any process of ours has */
 
 static struct policy policy;
 static struct guards guards;
@@ -184,8 +186,20 @@ static void guard_jail(int outside) {
     _exit(0);
 }
 
+/* What a lane needs doesn't depend on what the host's process has left for itself. */
+static void allow_descriptors(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit)) fail("getrlimit");
+    errno = EMFILE;
+    if (limit.rlim_max < LEAST_DESCRIPTORS)
+        fail("a process may have no more than %llu descriptors: raise the hard limit (ulimit -Hn) to %d", (unsigned long long)limit.rlim_max, LEAST_DESCRIPTORS);
+    limit.rlim_cur = limit.rlim_max < 4 * LEAST_DESCRIPTORS ? limit.rlim_max : 4 * LEAST_DESCRIPTORS;
+    if (setrlimit(RLIMIT_NOFILE, &limit)) fail("setrlimit");
+}
+
 int main(int count, char **words) {
     parse(count, words);
+    allow_descriptors();
     /* Nothing of the host's: an ignored SIGCHLD would lose every exit status, a blocked SIGALRM every alarm of a program. */
     sigset_t nothing;
     sigemptyset(&nothing);
