@@ -1,6 +1,6 @@
 """Compiles the native part with whatever C compiler the machine has; everything else about the package is in pyproject.toml.
 
-Every file of `src/groundrun/engine/native` except `guest.c` becomes the executable `bin/warden`; `guest.c` with `io.c` and `fault.c` becomes
+Every file of `src/groundrun/engine/native` except `guest.c` becomes the executable `bin/warden`; `guest.c`, `io.c` and `fault.c` become
 the shared object `bin/guest.so`. Neither needs Python's headers, so one wheel serves every Python 3 of its platform.
 Without a compiler the installation still succeeds, with one line of warning; the engine says the rest when it is asked to isolate.
 

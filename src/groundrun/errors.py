@@ -191,7 +191,8 @@ class DiskFull(HostExhausted):
     """A program met a full disk although it wrote less than it may: the disk is the host's."""
 
     def __init__(self, folder: str, free: int, promised: int) -> None:
-        EngineError.__init__(self, f"{folder} has {free} bytes free and a program may write {promised}: free space, set TMPDIR, or lower disk_bytes")
+        hint = "free space, set TMPDIR, or lower disk_bytes"
+        EngineError.__init__(self, f"{folder} has {free} bytes free and a program may write {promised}: {hint}")
 
 
 class WorkerDied(EngineError):

@@ -1,8 +1,8 @@
 """The rig of the fault tests: a native part that breaks on purpose, programs whose results are known, and a count of what is left.
 
-A plan says at which passage of which point what goes wrong; it is a page of memory that every process of the jail shares (native/fault.h), so
-that a test also knows whether its fault took place. A stream is a row of programs, of which each must come back once and right, or as an
-`EngineError`.
+A plan says at which passage of which point what goes wrong; it is a page of memory that every process of the jail shares
+(native/fault.h), so that a test also knows whether its fault took place. A stream is a row of programs, of which each must come back once
+and right, or as an `EngineError`.
 """
 
 from __future__ import annotations

@@ -36,8 +36,8 @@ with Engine(workers=1, isolation=sys.argv[2]) as engine:
 """
 POINTS = ("warden.start", "receive request.run", "receive prepare", "receive order", "send notice.started", "run.over", "send reply.done")
 MORE = (
-    "zygote.start", "zygote.forked", "send notice.ready", "send notice.prepared", "send notice.ended", "child.slot", "child.settled", "child.begun",
-    "child.guarded", "run.taken", "collecting", "receive request.renew", "send reply.renewed", "receive request.cancel",
+    "zygote.start", "zygote.forked", "send notice.ready", "send notice.prepared", "send notice.ended", "child.slot", "child.settled",
+    "child.begun", "child.guarded", "run.taken", "collecting", "receive request.renew", "send reply.renewed", "receive request.cancel",
 )  # fmt: skip
 JAIL = ("warden.root", "jail.start", "slot.clone", "init.mount", "send command.ready", "receive command.collect", "receive command.resize")
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.faults.rig import Stream, counting, judge_candidates, run_programs
 
-from groundrun.engine import Engine, attempt, exchange, lanes, pool, standing, warden
+from groundrun.engine import Engine, exchange, lanes, pool, standing, warden
 from groundrun.errors import EngineError, WorkerDied
 
 pytestmark = [pytest.mark.exec, pytest.mark.timeout(120)]
@@ -20,7 +20,7 @@ NO_MEMORY = OSError(errno.ENOMEM, "Cannot allocate memory")
 DIED = WorkerDied("test", "on purpose")
 STEPS: list[tuple[str, Any, str]] = [
     ("the lanes are taken", lanes.Lanes, "take"),
-    ("the exchange is made", attempt.Exchange, "__init__"),
+    ("the exchange is made", exchange.Exchange, "__init__"),
     ("the sealed job is made", exchange, "make_sealed"),
     ("the request is sent", warden.WardenLane, "begin"),
     ("the answer is read", warden.WardenLane, "finish"),

@@ -87,7 +87,10 @@ def make_lane_maker(rung: Rung, *, python: str, landlock_abi: int | None, hash_s
     }
 
     def make(role: str, flavour: Flavour = BARE_FLAVOUR) -> Lane:
-        return WardenLane(msgspec.structs.replace(others.get(role, setup), flavour=flavour))
+        try:
+            return WardenLane(msgspec.structs.replace(others.get(role, setup), flavour=flavour))
+        except (RungUnavailable, RuntimeUnreachable) as refusal:  # which the host gave before, when it was tried
+            raise WorkerDied("lane", f"it can't be started any more: {refusal}") from refusal
 
     return make
 

@@ -28,6 +28,7 @@
 #define SETTLED (4u << 20)              /* what a standing cgroup holds at rest, generously: kernel memory of its own */
 #define MAX_GUESTS 32
 #define MANY 8
+#define BEGUN_BY (500ull * MILLISECOND)
 #define OTHERS 2 /* processes of ours that count with the program's: the zygote and the next child */
 #define NOTHING_HEARD ((FAULTS ? 3000ull : 60000ull) * MILLISECOND) /* a zygote that neither starts nor refuses a child for so long is broken */
 
@@ -157,7 +158,8 @@ static void take_notice(struct run *run) {
     }
 }
 
-/* What the child said on its way to the program: that it began, or why it could not. Silence is our fault, unless it was ended before. */
+/* What the child said on its way to the program: that it began, or why it could not. Silence is our fault, unless it was ended by someone who
+ * no longer wanted it, or by a limit before it could be expected to begin. */
 static void take_last_word(struct run *run) {
     struct notice notice = {.kind = 0};
     struct pollfd waiting = {.fd = current.line, .events = POLLIN};
@@ -169,7 +171,8 @@ static void take_last_word(struct run *run) {
         stillborn = 0;
         return;
     }
-    if (run->ended_by != BY_ITSELF && notice.kind != NOTICE_FAILED) return;
+    const int early = run->ended_by == BY_CANCEL || run->ended - run->started < BEGUN_BY;
+    if (run->ended_by != BY_ITSELF && notice.kind != NOTICE_FAILED && early) return;
     run->unsafe = run->text;
     run->error = notice.error;
     snprintf(run->text, sizeof run->text, "%.120s", notice.kind == NOTICE_FAILED ? notice.text : "the child ended before it began");

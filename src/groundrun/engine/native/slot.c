@@ -141,11 +141,12 @@ static void run_init(int control, uint64_t disk, uint64_t inodes) {
 }
 
 static int ask(struct slot *slot, struct command command, int *fds, int count) {
+    struct command answer;
     int none[MAX_FDS];
     if (send_message(slot->control, &command, sizeof command, fds, count)) return -1;
-    if (receive_message(slot->control, &command, sizeof command, none) < 0) return -1;
-    errno = command.error;
-    return command.error ? -1 : 0;
+    if (receive_message(slot->control, &answer, sizeof answer, none) < 0) return -1;
+    errno = answer.what == command.what ? answer.error : EPROTO;
+    return errno ? -1 : 0;
 }
 
 int make_slot(struct slot *slot, uint64_t disk, uint64_t inodes) {
