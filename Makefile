@@ -1,6 +1,6 @@
 # Every target needs only make and Python 3.11; what else is missing is installed once (apt-get where root or sudo is to be had).
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench parity soak fuzz toolchains native clean
+.PHONY: help setup demo test check bench parity soak faults fuzz toolchains native clean
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/bash
 
@@ -74,8 +74,14 @@ parity: setup  ## recorded outputs of real models against published numbers
 soak: setup  ## 100,000 programs, one in 50 hostile, then a look at what is left
 	@$(BIN)/python -m bench.soak --programs 100000 --kills 0 --hostile 50
 
-fuzz: setup  ## the generated tests with many more examples
-	@$(BIN)/python -m pytest -q -rs --hypothesis-profile=fuzz --timeout=1800 tests/engine/test_transport.py
+faults: setup  ## everything that can go wrong on our side of a run, at every step
+	@$(BIN)/python -m pytest -q -rs -m "long" tests/faults
+
+FUZZ_SECONDS ?= 60
+fuzz: setup  ## parsers of what others wrote: generated inputs on the host's side, libFuzzer on the native one; FUZZ_SECONDS for each
+	@command -v clang >/dev/null || .ci/apt clang libclang-rt-dev || true
+	@$(BIN)/python -m pytest -q -rs --hypothesis-profile=fuzz --timeout=1800 -m "fuzz"
+	@$(BIN)/python -m tests.native.fuzz --seconds $(FUZZ_SECONDS) || [ $$? = 77 ]
 
 toolchains: setup  ## which languages this machine can run
 	@$(BIN)/groundrun doctor --languages

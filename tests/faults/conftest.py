@@ -32,8 +32,8 @@ def plan(breaking: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plan]:
     """A plan without a fault yet, for the engines that this test opens."""
     for module in (host, warden):
         monkeypatch.setattr(module, "NATIVE", breaking)
-    monkeypatch.setattr(warden, "SILENCE_S", PATIENCE_S)
-    monkeypatch.setattr(warden, "HANG_UP_S", PATIENCE_S)
+    for name in ("START_S", "SILENCE_S", "HANG_UP_S"):
+        monkeypatch.setattr(warden, name, PATIENCE_S)
     made = Plan(breaking)
     yield made
     made.disarm()

@@ -44,17 +44,17 @@ JAIL = ("warden.root", "jail.start", "slot.clone", "init.mount", "send command.r
 
 def check(rung: str, point: str, plan: Plan, folder: Path) -> None:
     """Stop a client's work at one point, kill the client, let the work go on."""
-    plan.arm(Fault(point=point, action=Action.STALL, amount=STALL_MS))
+    fault = Fault(point=point, action=Action.STALL, amount=STALL_MS)
     starting = point in ("warden.start", "warden.root", "jail.start", "zygote.start", "send notice.ready")
-    if not starting:
-        plan.disarm()
+    if starting:
+        plan.arm(fault)
     words = [sys.executable, "-c", _CLIENT, str(folder), rung]
     with subprocess.Popen(words, cwd=ROOT, env=os.environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as client:
         assert client.stdin is not None and client.stdout is not None
         try:
             if not starting:
                 assert client.stdout.readline() == "ready\n"
-                plan.arm(Fault(point=point, action=Action.STALL, amount=STALL_MS, nth=2))
+                plan.arm(fault)
                 client.stdin.write("go\n")
                 client.stdin.flush()
             assert wait_until(lambda: plan.fired > 0, seconds=30), "the point was never reached"

@@ -61,7 +61,7 @@ _DESCRIPTORS_UNMEASURED = 64  # without a memory cgroup: each may hold a socket 
 HANG_UP_S = 15  # for a warden to end everything once its user is gone
 _LONGEST_POLL_MS = (1 << 31) - 1
 _BYTES_PER_INODE = 4096  # a tmpfs of 64 MiB gets 16,384 inodes
-_START_TIMEOUT_S = 60
+START_S = 60
 SILENCE_S = 120.0  # past a run's wall limit: a warden that then has said nothing is stuck; twice what it gives its own zygote
 _SHARED_PROCESSES = 9  # ours that count against the program's uid in the jail: init, zygotes, slots, the next child, one still dying
 _STARTED = time.monotonic_ns() % 10**9  # so that a reused pid doesn't meet the folders of its predecessor
@@ -143,7 +143,7 @@ class WardenLane:
             for descriptor in passed[1:]:
                 os.close(descriptor)
         try:
-            ready = self._receive(_START_TIMEOUT_S)
+            ready = self._receive(START_S)
             if ready.kind != _READY:
                 raise _refusal(setup, ready)
         except BaseException:
@@ -218,7 +218,7 @@ class WardenLane:
             return None
         self._ask(_RENEW, cpu_s=limits.cpu_s, wall_s=limits.wall_s)
         self._expect(limits)
-        reply = self._receive(_START_TIMEOUT_S)
+        reply = self._receive(START_S)
         if reply.kind != _RENEWED:
             self._ended = reply
             return None
@@ -243,6 +243,8 @@ class WardenLane:
             raise ProtocolError(f"the warden answered run {reply.id} (kind {reply.kind}) instead of {self._current}")
         with self._sending:
             self._current = 0
+        if reply.ended_by > max(EndedBy):
+            raise ProtocolError(f"the warden says that run {reply.id} was ended by {reply.ended_by}, which nobody is")
         return KernelFacts(
             wait_status=reply.wait_status,
             ended_by=EndedBy(reply.ended_by),

@@ -132,6 +132,10 @@ static void take_notice(struct run *run) {
     if (!stand) return; /* of one that was given up */
     switch (notice.kind) {
         case NOTICE_PREPARED:
+            if (notice.pid <= 1 || stand->child) {
+                errno = EPROTO;
+                fail("the zygote named no child, or two");
+            }
             stand->child = notice.pid;
             if (stand == &current && run && run->ended_by != BY_ITSELF) kill_run(run, run->ended_by);
             break;
@@ -393,7 +397,7 @@ static void answer(struct run *run, uint64_t reaped_cpu) {
     reply.memory_peak = peak_memory(run);
     reply.oom_kills = count_in(group_now()->memory_events, "oom_kill") - run->oom_before;
     reply.process_refusals = count_in(group_now()->pids_events, "max") - run->refusals_before;
-    if (run->unsafe && run->ended_by == BY_ITSELF) {
+    if (run->unsafe && run->ended_by != BY_CANCEL) {
         reply.kind = REPLY_FAILED;
         reply.error = run->error;
         snprintf(reply.text, sizeof reply.text, "the run could not be carried out: %.110s", run->text);

@@ -72,6 +72,7 @@ void await_zygote(pid_t zygote, int line, struct reply *ready) {
     struct notice notice;
     int none[MAX_FDS], got = receive_message(line, &notice, sizeof notice, none);
     if (got < 0 && errno == ECONNRESET) got = receive_message(line, &notice, sizeof notice, none); /* it left our first word unread */
+    if (got < 0 && errno == EPROTO) fail("the zygote's first word can't be read");
     if (got < 0) {
         int status = 0;
         waitpid(zygote, &status, 0);
