@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import marshal
 import os
 import socket
 import subprocess
@@ -14,8 +15,8 @@ import pytest
 
 import groundrun
 from groundrun.engine.guest.decoding import decode
-from groundrun.engine.guest.server import CAPTURED_BYTES, DRAIN, INSPECT
-from groundrun.engine.guest.transport import encode, receive_frame, send_frame
+from groundrun.engine.guest.server import CALL_HEAD, CAPTURED_BYTES, DRAIN, INSPECT, PLAIN_CALL, PLAIN_VALUE, VALUE_HEAD
+from groundrun.engine.guest.transport import Reader, encode, send_frame
 
 pytestmark = pytest.mark.exec
 
@@ -50,13 +51,14 @@ class Server:
 
     def __init__(self, source: str, entry_point: str) -> None:
         self.ours, theirs = socket.socketpair()
+        self.reader = Reader(self.ours.fileno())
         root = str(Path(groundrun.__file__).parent / "engine" / "guest")
         arguments = [sys.executable, "-I", "-S", "-c", LAUNCH, root, str(theirs.fileno()), source, entry_point]
         self.process = subprocess.Popen(arguments, pass_fds=[theirs.fileno()], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         theirs.close()
 
     def read(self) -> Any:
-        data = receive_frame(self.ours.fileno())
+        data = self.reader.receive()
         return (
             None
             if data is None
@@ -74,6 +76,15 @@ class Server:
     ) -> Any:
         send_frame(self.ours.fileno(), encode((7, operation, target, args, kw, watched, flags)))
         return self.read()
+
+    def call(self, *args: Any, flags: int = DRAIN) -> Any:
+        """A plain call; its plain answer is told by a name."""
+        send_frame(self.ours.fileno(), CALL_HEAD.pack(PLAIN_CALL, 7, flags) + marshal.dumps(args, 2))
+        data = self.reader.receive()
+        assert data is not None
+        if VALUE_HEAD.unpack_from(data) == (PLAIN_VALUE, 7):
+            return "plain", decode(data[VALUE_HEAD.size :], restore=lambda number, name: ("handle", number, name))
+        return decode(data, restore=lambda number, name: ("handle", number, name))
 
     def close(self) -> tuple[bytes, bytes]:
         self.ours.close()
@@ -173,3 +184,25 @@ def f():
     server = serve("f", source)
     server.read()
     assert server.ask("call")[2] == ("candidate", True, 3, [])
+
+
+def test_a_plain_call_is_the_same_call(serve: Any) -> None:
+    """What is printed, raised, kept or can't cross comes back in the long form."""
+    source = """
+def f(kind, value=None):
+    if kind == "print": print("said")
+    if kind == "raise": raise KeyError(value)
+    if kind == "object": return Thing()
+    if kind == "endless": return iter(int, 1)
+    return value
+class Thing: pass
+"""
+    server = serve("f", source)
+    assert server.read() == (0, "ready", True, b"", ())
+    for value in (None, True, False, 0, -5, 1 << 70, 2.5, "", "text", "\udc80", b"x", [1, 2.5, "a"], list(range(20))):
+        assert server.call("give", value) == ("plain", value)
+    assert server.call("print", 3) == (7, "value", 3, b"said\n", ((), (), ()))
+    assert server.call("raise", 3)[:3] == (7, "raised", server.ask("call", None, "raise", 3)[2])
+    assert server.call("object")[0] == "plain" and server.call("object")[1][0] == "handle"
+    assert server.call("endless")[1] == "uncrossable"
+    assert server.call("endless", flags=0)[1][0] == "handle"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import marshal
 import math
 import os
 import socket
@@ -21,7 +22,7 @@ from hypothesis import strategies as st
 from groundrun.engine.guest import transport
 from groundrun.engine.guest.decoding import DecodeError, decode
 from groundrun.engine.guest.mutation import find_mutable, overwrite
-from groundrun.engine.guest.transport import EncodeError, encode, receive_frame, send_frame
+from groundrun.engine.guest.transport import EncodeError, Reader, encode, is_simple, send_frame
 
 pytestmark = pytest.mark.unit
 
@@ -96,6 +97,17 @@ def _containers(parts: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 
 VALUES = st.recursive(SCALARS, _containers, max_leaves=30)
+
+
+SIMPLE = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=300), st.lists(st.integers()))
+
+
+@given(st.lists(SIMPLE, max_size=5))
+def test_what_is_simple_is_as_exact_by_marshal(values: list[Any]) -> None:
+    """And is not simple when it holds one list twice, or anything else than scalars."""
+    assert is_simple(tuple(values))
+    assert fingerprint(list(marshal.loads(marshal.dumps(tuple(values), 2)))) == fingerprint(values)
+    assert not is_simple((values, values)) and not is_simple(([values],)) and not is_simple((bytearray(b"x"),))
 
 
 @given(VALUES)
@@ -453,11 +465,24 @@ def test_frames_survive_any_cutting() -> None:
     data = os.urandom(300_000)
     sender = threading.Thread(target=send_frame, args=(ours.fileno(), data))
     sender.start()
-    assert receive_frame(theirs.fileno()) == data
+    assert Reader(theirs.fileno()).receive() == data
     sender.join()
+    reader = Reader(theirs.fileno())
+    parts = [os.urandom(size) for size in (0, 1, 3, 70_000, 5, 16_380, 2)]
+    whole = b"".join(len(part).to_bytes(4, "little") + part for part in parts)
+    ours.sendall(whole[:2])
+    sender = threading.Thread(target=ours.sendall, args=(whole[2:],))
+    sender.start()
+    assert [reader.receive() for _ in parts] == parts
+    sender.join()
+    assert not reader.is_ready()
+    for part in (b"ab", b"cd"):
+        send_frame(ours.fileno(), part)
+    assert reader.receive() == b"ab"
+    assert reader.is_ready() and reader.receive() == b"cd"
     ours.sendall(b"\x10\0\0\0half")
     ours.close()
-    assert receive_frame(theirs.fileno()) is None
+    assert reader.receive() is None
     theirs.close()
 
 
@@ -466,4 +491,4 @@ def test_an_absurd_frame_is_not_waited_for() -> None:
     with ours, theirs:
         ours.sendall(b"\xff\xff\xff\xff")
         with pytest.raises(EncodeError, match="announced"):
-            receive_frame(theirs.fileno())
+            Reader(theirs.fileno()).receive()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import marshal
 import os
 import pickle
 import socket
@@ -16,7 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from groundrun.engine.guest.decoding import decode
-from groundrun.engine.guest.transport import encode, receive_frame, send_frame
+from groundrun.engine.guest.server import CALL_HEAD, PLAIN_CALL
+from groundrun.engine.guest.transport import Reader, encode, send_frame
 from groundrun.judging.guest.handles import NOT_PLAIN, EntryPoint
 from groundrun.judging.guest.kinds import ENTRY
 from groundrun.judging.guest.proxy import MAX_HANDLES, Candidate, Refused
@@ -31,8 +33,9 @@ def _meet(reply: Reply, use: Callable[[Candidate, EntryPoint], Any], **settings:
     ours, theirs = socket.socketpair()
 
     def answer() -> None:
-        while (data := receive_frame(theirs.fileno())) is not None:
-            said = reply(decode(data, restore=lambda number, name: ("handle", number)))
+        reader = Reader(theirs.fileno())
+        while (data := reader.receive()) is not None:
+            said = reply(_read_request(data))
             if said is None:
                 break
             with contextlib.suppress(BrokenPipeError):
@@ -52,6 +55,13 @@ def _meet(reply: Reply, use: Callable[[Candidate, EntryPoint], Any], **settings:
         other.join()
         ours.close()
     return candidate, result
+
+
+def _read_request(data: bytes) -> Any:
+    mark, sequence, flags = CALL_HEAD.unpack_from(data)
+    if mark == PLAIN_CALL:
+        return sequence, "call", None, marshal.loads(data[CALL_HEAD.size :]), {}, (), flags
+    return decode(data, restore=lambda number, name: ("handle", number))
 
 
 def _frame(value: object) -> bytes:
@@ -283,7 +293,7 @@ def test_a_test_that_stops_waiting_takes_no_late_answer_for_another() -> None:
 
     def use(candidate: Candidate, entry: EntryPoint) -> None:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("groundrun.judging.guest.proxy.receive_frame", _raise(Alarm()))
+            patch.setattr("groundrun.judging.guest.proxy.Reader.receive", _raise(Alarm()))
             with pytest.raises(Alarm):
                 entry(1)
         candidate.begin()
@@ -304,4 +314,4 @@ def test_frames_are_written_whole() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         send_frame(ours.fileno(), b"abc")
-        assert receive_frame(theirs.fileno()) == b"abc"
+        assert Reader(theirs.fileno()).receive() == b"abc"

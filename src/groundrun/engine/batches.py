@@ -27,7 +27,7 @@ from groundrun.engine.classification import KernelFacts, classify_exception
 from groundrun.engine.guest import batch as guest
 from groundrun.engine.guest.decoding import DecodeError, decode
 from groundrun.engine.guest.server import MESSAGE_LENGTH
-from groundrun.engine.guest.transport import MAX_BYTES, EncodeError, encode
+from groundrun.engine.guest.transport import MAX_BYTES, EncodeError, encode, is_simple
 from groundrun.engine.job import Job, as_job
 from groundrun.engine.ledger import Entry, Ledger, Share
 from groundrun.engine.pool import Run
@@ -37,7 +37,6 @@ from groundrun.records import Cost, ExceptionInfo, Execution, Isolation, Limits,
 GUEST = "groundrun.engine.guest.batch"
 CALLS_BYTES = 256 << 20
 LOAD_WALL = 3  # times the processor time for executing the source
-_SCALARS = frozenset({bool, bytes, float, int, str, type(None)})
 _GARBLED = ExceptionInfo(type="GarbledAnswer", message="the program's process wrote an answer that is none")
 _LEFT = ExceptionInfo(type="SystemExit", message="the program's process ended with status 0 before it answered")
 
@@ -194,7 +193,7 @@ def _encode_calls(calls: Iterable[Arguments | tuple[Any, ...]]) -> list[bytes]:
         positional, keywords = (call.positional, call.keywords) if isinstance(call, Arguments) else (call, None)
         if type(positional) is not tuple:
             raise UsageError(f"call {number} is a {type(call).__name__}: give a tuple of arguments, or Arguments(...)")
-        if not keywords and _is_simple(positional):
+        if not keywords and is_simple(positional):
             message, flags = marshal.dumps(positional, 2), guest.SIMPLE
         else:
             try:
@@ -208,13 +207,6 @@ def _encode_calls(calls: Iterable[Arguments | tuple[Any, ...]]) -> list[bytes]:
         if number >= guest.MAX_CALLS or size > CALLS_BYTES:
             raise UsageError(f"a batch holds at most {guest.MAX_CALLS} calls and {CALLS_BYTES} bytes of arguments: make several")
     return asked
-
-
-def _is_simple(positional: tuple[Any, ...]) -> bool:
-    """Whether marshal, several times as fast as the transport, is as exact: scalars, and one list of them at most."""
-    lists = [item for item in positional if type(item) is list]
-    scalars = [item for item in positional if type(item) is not list] if lists else positional
-    return len(lists) <= 1 and _SCALARS.issuperset(map(type, scalars)) and (not lists or _SCALARS.issuperset(map(type, lists[0])))
 
 
 def _read_entry(entry: Entry) -> Call | None:

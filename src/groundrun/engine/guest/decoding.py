@@ -38,7 +38,9 @@ from groundrun.engine.guest.transport import (
     ELLIPSIS,
     FACTORIES,
     FALSE,
+    FALSE_ALONE,
     FLOAT,
+    FLOAT_HEAD,
     FLOAT_TUPLE,
     FLOATS,
     FRACTION,
@@ -47,6 +49,7 @@ from groundrun.engine.guest.transport import (
     GIVEN,
     HANDLE,
     INT,
+    INT_HEAD,
     INTS,
     ITEMS,
     ITERATOR,
@@ -55,21 +58,27 @@ from groundrun.engine.guest.transport import (
     LONG_BYTES,
     LONG_NUMBER,
     LONG_STR,
+    LONG_TEXT,
     MAX_BYTES,
     MAX_DEPTH,
     MAX_UNFOLDED,
+    NONE_ALONE,
     NOT_IMPLEMENTED,
     ORDERED,
     RANGE,
     SCALAR,
     SET,
     SHARED,
+    SIGNED,
     SLICE,
     STR,
+    STR_HEAD,
     TIME,
     TIMEDELTA,
     TIMEZONE,
+    TRUE_ALONE,
     TUPLE,
+    UNSIGNED,
     VALUES,
     WORD,
 )
@@ -89,7 +98,29 @@ class DecodeError(Exception):
 
 def decode(data: bytes, *, restore: Restore | None = None, given: Mapping[int, object] | None = None) -> object:
     """The value of a message. `restore` makes something of a handle; `given`: numbered objects that GIVEN may name. Raises DecodeError."""
+    small = _decode_small(data)
+    if small is not _UNFINISHED:
+        return small
     return decode_numbered(data, restore=restore, given=given)[0]
+
+
+_CONSTANTS = {NONE_ALONE: None, TRUE_ALONE: True, FALSE_ALONE: False}
+
+
+def _decode_small(data: bytes) -> object:
+    """The value of a message that is one small scalar and nothing more."""
+    size = len(data)
+    if size == 8:
+        return _CONSTANTS.get(data, _UNFINISHED)
+    head = data[:8]
+    if head == INT_HEAD:
+        return SIGNED.unpack_from(data, 8)[0] if size == 12 else _UNFINISHED
+    if head == STR_HEAD and size >= 12 and UNSIGNED.unpack_from(data, 8)[0] == size - 12 < LONG_TEXT:
+        try:
+            return data[12:].decode("utf-8", "surrogatepass")
+        except UnicodeDecodeError:
+            return _UNFINISHED
+    return DOUBLE.unpack_from(data, 8)[0] if head == FLOAT_HEAD and size == 16 else _UNFINISHED
 
 
 def decode_numbered(

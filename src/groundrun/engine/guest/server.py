@@ -25,6 +25,10 @@ Answer: `(sequence, status, value, stdout, extra)`
 * `stop`: `next` found the end
 * `uncrossable`: value is the reason
 
+Most calls are plain: of the entry point, with simple arguments of which nothing is to come back. Such a request is the words PLAIN_CALL,
+sequence and flags, and the arguments by marshal, which only ever reads what a grader wrote. The answer to any request may be the words
+PLAIN_VALUE and sequence, and the message of the result alone: nothing was printed, changed or looked at. Neither word can begin a message.
+
 A handle is a number and the name of its type, with the module's; of a class, whatever its metaclass, that of `type`.
 
 stdout is what the call wrote to `sys.stdout`; what is written to descriptor 1 itself stays there.
@@ -34,20 +38,24 @@ from __future__ import annotations
 
 import io
 import linecache
+import marshal
 import os
 import sys
 import types
 from collections.abc import Callable
+from struct import Struct
 from typing import Any, NoReturn
 
 from groundrun.engine.guest.decoding import decode_numbered
 from groundrun.engine.guest.job import GuestJob
 from groundrun.engine.guest.mutation import find_mutable
-from groundrun.engine.guest.transport import MAX_DRAINED, EncodeError, encode, receive_frame, send_frame
+from groundrun.engine.guest.transport import MAX_DRAINED, EncodeError, Reader, encode, send_frame
 
 NAME, FILE = "candidate", "<candidate>"
 DRAIN, INSPECT, BRIEFLY = 1, 2, 4
 BRIEF = 10_000
+PLAIN_CALL, PLAIN_VALUE = 0xFFFFFFFF, 0xFFFFFFFE
+CALL_HEAD, VALUE_HEAD = Struct("<III"), Struct("<II")
 MODULE = -1
 MESSAGE_LENGTH = 10_000
 CAPTURED_BYTES = 1 << 20  # of one call; more goes to descriptor 1, where the run's output limit counts it
@@ -135,9 +143,36 @@ class _Server:
         self._numbers: dict[int, int] = {}
 
     def serve(self) -> None:
-        while (data := receive_frame(self._channel)) is not None:
+        reader = Reader(self._channel)
+        while (data := reader.receive()) is not None:
+            if data[:4] == _PLAIN:
+                self._call(data)
+                continue
             request, numbered = decode_numbered(data, restore=self._restore)
             self._handle(request, numbered)
+
+    def _call(self, data: bytes) -> None:
+        """A plain call."""
+        _, sequence, flags = CALL_HEAD.unpack_from(data)
+        status, drain = "value", _drain_of(flags)
+        try:
+            try:
+                value = self._entry(*marshal.loads(memoryview(data)[CALL_HEAD.size :]))
+            except BaseException as error:
+                status, value = "raised", _describe(error)
+            output = self._output.take()
+            if status == "value" and not output:
+                message = VALUE_HEAD.pack(PLAIN_VALUE, sequence) + encode(value, keep=self._keep, drain=drain)
+                try:
+                    send_frame(self._channel, message)
+                except OSError:
+                    _leave()
+            else:
+                self.answer((sequence, status, value, output, ((), (), ())), drain=drain)
+        except EncodeError as error:
+            self.answer((sequence, "uncrossable", str(error), self._output.take(), ()))
+        except BaseException as error:  # of an iterator's while its items are taken
+            self.answer((sequence, "raised", _describe(error), self._output.take(), ()))
 
     def answer(self, answer: tuple[object, ...], given: dict[int, int] | None = None, *, drain: int = 0) -> None:
         data = encode(answer, keep=self._keep, drain=drain, given=given)
@@ -168,7 +203,7 @@ class _Server:
             given = {id(item): place for place, item in enumerate(numbered) if id(item) in mutable}
         if flags & INSPECT:
             before = {place: self._picture(value) for place, value in places.items()}
-        drain = 0 if not flags & DRAIN else BRIEF if flags & BRIEFLY else MAX_DRAINED
+        drain = _drain_of(flags)
         status, result = "value", None
         try:
             try:
@@ -197,6 +232,13 @@ class _Server:
         mutated = tuple(place for place, value in places.items() if self._picture(value) != before[place])
         returned = tuple(place for place, value in places.items() if not held.keys().isdisjoint(find_mutable(value)))
         return mutated, returned
+
+
+_PLAIN = PLAIN_CALL.to_bytes(4, "little")
+
+
+def _drain_of(flags: int) -> int:
+    return 0 if not flags & DRAIN else BRIEF if flags & BRIEFLY else MAX_DRAINED
 
 
 def _list_ancestry(kind: type) -> tuple[str, ...]:
@@ -272,6 +314,8 @@ def rehearse() -> None:
     )
     before = sys.argv, sys.stdout, list(sys.path)
     ours, theirs = _socket.socketpair()
+    plain = CALL_HEAD.pack(PLAIN_CALL, 9, DRAIN) + marshal.dumps(([2, 1], "text", 3.5), 2)
+    send_frame(theirs.fileno(), plain)
     for number, (arguments, keywords) in enumerate(calls, start=1):
         send_frame(theirs.fileno(), encode((number, "call", None, arguments, keywords, (), DRAIN)))
     theirs.shutdown(_socket.SHUT_WR)

@@ -21,7 +21,8 @@ Message: u32 count of words, the words (u32, in the machine's byte order), then 
 numbers lie in the blob in the order in which the words need them. A container is its tag, its parts, CLOSE. Containers, byte arrays,
 packed lists and long texts are numbered in the order of their tags; SHARED n is the n-th again. GIVEN n is the n-th of the message
 that this one answers. Several values may follow each other: the last is the message, the others were written first
-because a tuple can't be mentioned before it is complete. This file writes; `decoding` reads.
+because a tuple can't be mentioned before it is complete. Small scalars, which most calls give, have a short way through both sides.
+This file writes; `decoding` reads.
 """
 
 from __future__ import annotations
@@ -56,7 +57,10 @@ KEYS, VALUES, ITEMS, ITERATOR, GENERATOR, RANGE, SLICE, DECIMAL, FRACTION = rang
 DATETIME, DATE, TIME, TIMEDELTA, TIMEZONE, ARRAY, SCALAR = range(50, 57)
 
 DOUBLE, DOUBLES, WORD = Struct("<d"), Struct("<dd"), Struct("<I")
+SIGNED, UNSIGNED = Struct("=i"), Struct("=I")
 _PACK_FROM = 8
+_PORTION = 16384  # what is read at once: most frames are far smaller
+_SCALARS = {bool, int, float, str, bytes, complex, type(None)}
 FACTORIES: dict[str, type] = {t.__name__: t for t in (bool, bytes, complex, dict, float, frozenset, int, list, set, str, tuple)}
 _FACTORY_NAMES = {t: name for name, t in FACTORIES.items()}
 _VIEWS = {type({}.keys()): KEYS, type({}.values()): VALUES, type({}.items()): ITEMS}
@@ -71,6 +75,21 @@ class EncodeError(Exception):
 
 class TooLarge(EncodeError):
     """A value takes more bytes, levels or items than may cross."""
+
+
+def is_simple(values: tuple[object, ...]) -> bool:
+    """Whether marshal, several times as fast as this transport, is as exact: scalars, and lists of them of which none is there twice.
+
+    For values of ours on their way to a candidate; what comes from there is never read by marshal.
+    """
+    lists: list[int] = []
+    for item in values:
+        if type(item) in _SCALARS:
+            continue
+        if type(item) is not list or id(item) in lists or not _SCALARS.issuperset(map(type, item)):
+            return False
+        lists.append(id(item))
+    return True
 
 
 class _Knot(Exception):
@@ -93,7 +112,27 @@ def encode(value: object, *, keep: Keep | None = None, drain: int = MAX_DRAINED,
     `drain`: iterators cross that have no more items than that; 0: none do. `given`: id of an object to its number in the message that
     this one answers.
     """
-    return encode_numbered(value, keep=keep, drain=drain, given=given)[0]
+    return _encode_small(value) or encode_numbered(value, keep=keep, drain=drain, given=given)[0]
+
+
+NONE_ALONE, TRUE_ALONE, FALSE_ALONE = (WORD.pack(1) + UNSIGNED.pack(tag) for tag in (NONE, TRUE, FALSE))
+FLOAT_HEAD = WORD.pack(1) + UNSIGNED.pack(FLOAT)
+INT_HEAD, STR_HEAD = (WORD.pack(2) + UNSIGNED.pack(tag) for tag in (INT, STR))
+
+
+def _encode_small(value: Any) -> bytes | None:
+    """The message of a small scalar, which is what most calls give; None for anything else."""
+    kind = type(value)
+    if kind is bool:
+        return TRUE_ALONE if value else FALSE_ALONE
+    if kind is int:
+        return INT_HEAD + SIGNED.pack(value) if -0x80000000 <= value <= 0x7FFFFFFF else None
+    if kind is str:
+        data = value.encode("utf-8", "surrogatepass")
+        return STR_HEAD + UNSIGNED.pack(len(data)) + data if len(data) < LONG_TEXT else None
+    if kind is float:
+        return FLOAT_HEAD + DOUBLE.pack(value)
+    return NONE_ALONE if value is None else None
 
 
 def encode_numbered(
@@ -333,25 +372,44 @@ def send_frame(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def receive_frame(descriptor: int) -> bytes | None:
-    """The next frame; None when the other side has closed. Raises EncodeError when a frame says that it is too long to be one."""
-    head = _receive(descriptor, 4)
-    if head is None:
-        return None
-    size = WORD.unpack(head)[0]
-    if size > MAX_BYTES:
-        raise EncodeError(f"a frame of {size} bytes was announced, at most {MAX_BYTES} cross")
-    return _receive(descriptor, size)
+class Reader:
+    """Frames from a stream socket. What came along with the frame before is held; no other reader may share the socket."""
 
+    __slots__ = ("_descriptor", "_held")
 
-def _receive(descriptor: int, size: int) -> bytes | None:
-    data = bytearray()
-    while len(data) < size:
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor, self._held = descriptor, b""
+
+    def is_ready(self) -> bool:
+        """Whether the next frame is held whole, so that nothing has to come."""
+        held = self._held
+        return len(held) >= 4 and len(held) >= 4 + WORD.unpack_from(held)[0]
+
+    def receive(self) -> bytes | None:
+        """The next frame; None when the other side has closed. Raises EncodeError when a frame says that it is too long to be one."""
+        held = self._held
+        while len(held) < 4:
+            part = self._read(_PORTION)
+            if not part:
+                return None
+            held = held + part if held else part
+        end = 4 + WORD.unpack_from(held)[0]
+        if end - 4 > MAX_BYTES:
+            raise EncodeError(f"a frame of {end - 4} bytes was announced, at most {MAX_BYTES} cross")
+        if len(held) < end:
+            data = bytearray(held)
+            self._held = b""
+            while len(data) < end:
+                part = self._read(min(end - len(data), 1 << 20))
+                if not part:
+                    return None
+                data += part
+            return bytes(memoryview(data)[4:])
+        self._held = held[end:]
+        return held[4:end]
+
+    def _read(self, size: int) -> bytes:
         try:
-            part = os.read(descriptor, min(size - len(data), 1 << 20))
+            return os.read(self._descriptor, size)
         except ConnectionResetError:
-            return None
-        if not part:
-            return None
-        data += part
-    return bytes(data)
+            return b""

@@ -107,6 +107,8 @@ class _Grading:
         if self._walls is None and self._ends == math.inf:
             return  # reading waits as well, and costs one system call less
         ends = self._ends if self._walls is None else min(self._ends, since + self._walls[self._start + number])
+        if self._candidate.reader.is_ready():
+            return
         if not select.select([self._candidate.channel], [], [], max(ends - time.monotonic(), 0.0))[0]:
             self._candidate.give_up(ENOUGH if ends == self._ends else TOO_LONG)
 

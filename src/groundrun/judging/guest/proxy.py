@@ -16,6 +16,7 @@ is changed after its call, in a later one or by an object that kept it, and a re
 from __future__ import annotations
 
 import builtins
+import marshal
 import os
 import sys
 import time
@@ -25,9 +26,9 @@ from typing import Any, NoReturn
 
 from groundrun.engine.guest.decoding import DecodeError, decode
 from groundrun.engine.guest.mutation import find_mutable, overwrite
-from groundrun.engine.guest.server import BRIEFLY, DRAIN, INSPECT
+from groundrun.engine.guest.server import BRIEFLY, CALL_HEAD, DRAIN, INSPECT, PLAIN_CALL, PLAIN_VALUE, VALUE_HEAD
 from groundrun.engine.guest.server import MODULE as MODULE_NUMBER
-from groundrun.engine.guest.transport import EncodeError, encode, encode_numbered, receive_frame, send_frame
+from groundrun.engine.guest.transport import MAX_BYTES, EncodeError, Reader, encode, encode_numbered, is_simple, send_frame
 from groundrun.judging.guest.handles import NOT_PLAIN, Handle, Member, make_kind
 from groundrun.judging.guest.kinds import ENTRY, EXCEPTION, EXPORT, MODULE, Kinds, Met, Use, locate
 from groundrun.judging.guest.raising import Exceptions, StandIn
@@ -79,9 +80,11 @@ class Candidate:
         brief: bool = False,
     ) -> None:
         self.channel, self.name = channel, name
+        self.reader = Reader(channel)
         self.kinds = Kinds(allowed)
         self._drain = DRAIN | (BRIEFLY if brief else 0)
         self._watched, self._inspect, self._notice = None if watched is None else _sort_places(watched), inspect, notice
+        self._plain = not notice and self._watched is not None and "" not in self._watched  # calls of the entry point leave no trace
         self._lock = RLock()
         self._process = os.getpid()
         self._sequence = 0
@@ -186,7 +189,8 @@ class Candidate:
 
     def _send_call(self, sequence: int, arguments: tuple[Any, ...], *, at_most: int | None = None) -> bool:
         """Ask for a call. False when it was not sent for being longer than `at_most`: both sides could wait for the other to read."""
-        data = encode((sequence, "call", None, arguments, {}, (), self._drain if self.kinds.drains(ENTRY, "call") else 0))
+        flags = self._drain if self.kinds.drains(ENTRY, "call") else 0
+        data = _pack_plain(sequence, flags, arguments) or encode((sequence, "call", None, arguments, {}, (), flags))
         if at_most is not None and len(data) > at_most:
             return False
         try:
@@ -261,6 +265,11 @@ class Candidate:
         self._sequence += 1
         step = f"get {arguments[0]}" if operation == "get" else operation
         flags, whose = self._drain if self.kinds.drains(target._kind, step) else 0, target._place
+        origin = _Origin(target._kind, step, member, operation, whose)
+        if operation == "call" and self._plain and target._number is None and not keywords:
+            plain = _pack_plain(self._sequence, flags, arguments)
+            if plain:
+                return self._exchange(plain, {}, flags, origin)
         places: dict[int | str, Any] = {}
         watched: tuple[int | str, ...] = ()
         if operation == "call":
@@ -277,24 +286,28 @@ class Candidate:
             self.refuse(f"an argument of the test can't cross: {error}")
         mutable = find_mutable([places[place] for place in watched if place in places]) if watched else {}
         given = {place: item for place, item in enumerate(numbered) if id(item) in mutable}
+        return self._exchange(data, given, flags, origin)
+
+    def _exchange(self, data: bytes, given: dict[int, Any], flags: int, origin: _Origin) -> Any:
+        """Send a request; what its answer amounts to."""
         try:
             send_frame(self.channel, data)
         except OSError:
             self._lose(GONE)
-        status, value, output, extra = self._answer(self._sequence, given, _Origin(target._kind, step, member))
+        status, value, output, extra = self._answer(self._sequence, given, origin)
         self._print(output)
         if status in ("value", "raised") and (extra or status == "value"):
             if len(extra) != 3 or any(type(part) is not tuple for part in extra):
                 self._lose(NO_ANSWER)
             self._write_back(extra[0], given)
             if flags & INSPECT:
-                self.mutated.update(_name_places(whose, extra[1]))
-                self.returned.update(_name_places(whose, extra[2]))
+                self.mutated.update(_name_places(origin.place, extra[1]))
+                self.returned.update(_name_places(origin.place, extra[2]))
         if status == "value":
-            if value is None and operation == "get":
-                self.kinds.note_none(target._kind, step)
+            if value is None and origin.operation == "get":
+                self.kinds.note_none(origin.kind, origin.step)
             return value
-        if status == "stop" and operation == "next":
+        if status == "stop" and origin.operation == "next":
             raise StopIteration
         if status == "raised":
             raise self._exception(value)
@@ -318,7 +331,7 @@ class Candidate:
         self, sequence: int, given: dict[int, Any] | None = None, origin: _Origin | None = None
     ) -> tuple[str, Any, bytes, tuple[Any, ...]]:
         try:
-            data = receive_frame(self.channel)
+            data = self.reader.receive()
         except (EncodeError, OSError):
             self._lose("the candidate sent something that is no frame")
         except BaseException as error:  # an alarm of the test's own; the answer may come later and must not be taken for another
@@ -326,8 +339,11 @@ class Candidate:
             raise
         if data is None:
             self._lose(GONE)
+        origin = origin or _NOWHERE
         try:
-            answer = self._decode(data, given, origin or _Origin("", "", None))
+            if data[: VALUE_HEAD.size] == VALUE_HEAD.pack(PLAIN_VALUE, sequence):
+                return "value", self._decode(data[VALUE_HEAD.size :], given, origin, alone=True), b"", ((), (), ())
+            answer = self._decode(data, given, origin)
         except DecodeError as error:
             self.refuse(UNCROSSABLE, str(error))
         if type(answer) is not tuple or len(answer) != 5 or type(answer[0]) is not int or answer[0] != sequence:
@@ -349,8 +365,8 @@ class Candidate:
             "an object of the candidate's can't be handed back" if named else f"a value of type {type(item).__name__} is not plain data"
         )
 
-    def _decode(self, data: bytes, given: dict[int, Any] | None, origin: _Origin) -> Any:
-        """An answer with its handles. Their kinds follow from their positions, so an answer that has any is read a second time."""
+    def _decode(self, data: bytes, given: dict[int, Any] | None, origin: _Origin, *, alone: bool = False) -> Any:
+        """An answer, or its value `alone`, with its handles. Their kinds follow from their positions: with any it is read a second time."""
         if not self.kinds.any_objects():
             return decode(data, restore=lambda number, name: self._restore(number, name, "", origin.member), given=given)
         met: list[Met] = []
@@ -362,7 +378,9 @@ class Candidate:
         answer = decode(data, restore=meet, given=given)
         if not met:
             return answer
-        if type(answer) is tuple and len(answer) == 5:
+        if alone:
+            locate(answer)
+        elif type(answer) is tuple and len(answer) == 5:
             locate(answer[2])
         sorts = [self.kinds.sort(each, origin.kind, origin.step) for each in met]
         handles = iter([self._restore(each.number, each.name, kind, origin.member) for each, kind in zip(met, sorts, strict=True)])
@@ -417,13 +435,24 @@ class Candidate:
         return error
 
 
+def _pack_plain(sequence: int, flags: int, arguments: tuple[Any, ...]) -> bytes:
+    """The request of a plain call; empty when the arguments aren't simple, or are too large to be sent."""
+    if not is_simple(arguments):
+        return b""
+    data = CALL_HEAD.pack(PLAIN_CALL, sequence, flags) + marshal.dumps(arguments, 2)
+    return data if len(data) <= MAX_BYTES else b""
+
+
 class _Origin:
-    """Where an answer comes from: an operation on an object of a kind; or, by its name, the candidate's module."""
+    """Where an answer comes from: an operation on an object of a kind, in a place; or, by its name, the candidate's module."""
 
-    __slots__ = ("kind", "member", "step")
+    __slots__ = ("kind", "member", "operation", "place", "step")
 
-    def __init__(self, kind: str, step: str, member: str | None) -> None:
-        self.kind, self.step, self.member = kind, step, member
+    def __init__(self, kind: str, step: str, member: str | None, operation: str, place: str) -> None:
+        self.kind, self.step, self.member, self.operation, self.place = kind, step, member, operation, place
+
+
+_NOWHERE = _Origin("", "", None, "", "")
 
 
 def _sort_places(watched: Iterable[int | str]) -> dict[str, tuple[int | str, ...]]:
