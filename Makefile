@@ -77,10 +77,11 @@ soak: setup  ## 100,000 programs, one in 50 hostile, then a look at what is left
 faults: setup  ## everything that can go wrong on our side of a run, at every step
 	@$(BIN)/python -m pytest -q -rs -m "long" tests/faults
 
+PARSERS := wire exchange ledger line transport
 FUZZ_SECONDS ?= 60
 fuzz: setup  ## parsers of what others wrote: generated inputs on the host's side, libFuzzer on the native one; FUZZ_SECONDS for each
 	@command -v clang >/dev/null || .ci/apt clang libclang-rt-dev || true
-	@$(BIN)/python -m pytest -q -rs --hypothesis-profile=fuzz --timeout=1800 -m "fuzz"
+	@$(BIN)/python -m pytest -q -rs --hypothesis-profile=fuzz --timeout=1800 $(PARSERS:%=tests/engine/test_%.py)
 	@$(BIN)/python -m tests.native.fuzz --seconds $(FUZZ_SECONDS) || [ $$? = 77 ]
 
 toolchains: setup  ## which languages this machine can run

@@ -193,12 +193,22 @@ def f(kind, value=None):
     if kind == "print": print("said")
     if kind == "raise": raise KeyError(value)
     if kind == "object": return Thing()
+    if kind == "append": return value.append(True)
+    if kind == "length": return len(value)
+    if kind == "keep":
+        value[0] = {}
+        return value[0]
     if kind == "endless": return iter(int, 1)
     return value
 class Thing: pass
 """
     server = serve("f", source)
     assert server.read() == (0, "ready", True, b"", ())
+    assert server.call("append", [1], flags=INSPECT) == (7, "value", None, b"", ((), (1,), ()))
+    assert server.call("append", [1]) == ("plain", None)
+    assert server.call("give", [1], flags=INSPECT) == (7, "value", [1], b"", ((), (), (1,)))
+    assert server.call("keep", [1], flags=INSPECT) == (7, "value", {}, b"", ((), (1,), (1,)))
+    assert server.call("length", [1, 2], flags=INSPECT) == ("plain", 2)
     for value in (None, True, False, 0, -5, 1 << 70, 2.5, "", "text", "\udc80", b"x", [1, 2.5, "a"], list(range(20))):
         assert server.call("give", value) == ("plain", value)
     assert server.call("print", 3) == (7, "value", 3, b"said\n", ((), (), ()))

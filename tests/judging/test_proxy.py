@@ -291,9 +291,13 @@ def test_a_test_that_stops_waiting_takes_no_late_answer_for_another() -> None:
     class Alarm(Exception):
         pass
 
+    class Impatient(Reader):
+        def receive(self) -> bytes | None:
+            raise Alarm
+
     def use(candidate: Candidate, entry: EntryPoint) -> None:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("groundrun.judging.guest.proxy.Reader.receive", _raise(Alarm()))
+            patch.setattr(candidate, "reader", Impatient(candidate.channel))
             with pytest.raises(Alarm):
                 entry(1)
         candidate.begin()
@@ -301,13 +305,6 @@ def test_a_test_that_stops_waiting_takes_no_late_answer_for_another() -> None:
 
     candidate, result = _meet(_value(1), use)
     assert isinstance(result, Refused) and candidate.gone
-
-
-def _raise(error: Exception) -> Callable[[int], bytes]:
-    def receive(descriptor: int) -> bytes:
-        raise error
-
-    return receive
 
 
 def test_frames_are_written_whole() -> None:

@@ -27,7 +27,7 @@ Answer: `(sequence, status, value, stdout, extra)`
 
 Most calls are plain: of the entry point, with simple arguments of which nothing is to come back. Such a request is the words PLAIN_CALL,
 sequence and flags, and the arguments by marshal, which only ever reads what a grader wrote. The answer to any request may be the words
-PLAIN_VALUE and sequence, and the message of the result alone: nothing was printed, changed or looked at. Neither word can begin a message.
+PLAIN_VALUE and sequence, and the message of the result alone: nothing was printed, changed or touched. Neither word can begin a message.
 
 A handle is a number and the name of its type, with the module's; of a class, whatever its metaclass, that of `type`.
 
@@ -154,28 +154,29 @@ class _Server:
     def _call(self, data: bytes) -> None:
         """A plain call."""
         _, sequence, flags = CALL_HEAD.unpack_from(data)
-        status, drain = "value", _drain_of(flags)
+        arguments = marshal.loads(memoryview(data)[CALL_HEAD.size :])
+        before = [_dump(each) if type(each) is list else b"" for each in arguments] if flags & INSPECT else []
+        status, result, drain = "value", None, _drain_of(flags)
         try:
             try:
-                value = self._entry(*marshal.loads(memoryview(data)[CALL_HEAD.size :]))
+                result = value = self._entry(*arguments)
             except BaseException as error:
                 status, value = "raised", _describe(error)
+            mutated, returned = _find_traces(arguments, before, result)
             output = self._output.take()
-            if status == "value" and not output:
-                message = VALUE_HEAD.pack(PLAIN_VALUE, sequence) + encode(value, keep=self._keep, drain=drain)
-                try:
-                    send_frame(self._channel, message)
-                except OSError:
-                    _leave()
+            if status == "value" and not (output or mutated or returned):
+                self._send(VALUE_HEAD.pack(PLAIN_VALUE, sequence) + encode(value, keep=self._keep, drain=drain))
             else:
-                self.answer((sequence, status, value, output, ((), (), ())), drain=drain)
+                self.answer((sequence, status, value, output, ((), mutated, returned)), drain=drain)
         except EncodeError as error:
             self.answer((sequence, "uncrossable", str(error), self._output.take(), ()))
         except BaseException as error:  # of an iterator's while its items are taken
             self.answer((sequence, "raised", _describe(error), self._output.take(), ()))
 
     def answer(self, answer: tuple[object, ...], given: dict[int, int] | None = None, *, drain: int = 0) -> None:
-        data = encode(answer, keep=self._keep, drain=drain, given=given)
+        self._send(encode(answer, keep=self._keep, drain=drain, given=given))
+
+    def _send(self, data: bytes) -> None:
         try:
             send_frame(self._channel, data)
         except OSError:
@@ -235,6 +236,24 @@ class _Server:
 
 
 _PLAIN = PLAIN_CALL.to_bytes(4, "little")
+
+
+def _dump(value: Any) -> bytes:
+    """What a simple value looks like; nothing when it has become something else."""
+    try:
+        return marshal.dumps(value, 2)
+    except ValueError:
+        return b""
+
+
+def _find_traces(arguments: tuple[Any, ...], before: list[bytes], result: object) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The places of lists that are not as before, and of those of which something mutable is part of the result."""
+    if not any(before):
+        return (), ()
+    places = [place for place, was in enumerate(before) if was]
+    held = find_mutable(result)
+    mutated = tuple(place for place in places if _dump(arguments[place]) != before[place])
+    return mutated, tuple(place for place in places if not held.keys().isdisjoint(find_mutable(arguments[place])))
 
 
 def _drain_of(flags: int) -> int:

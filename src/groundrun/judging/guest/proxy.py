@@ -84,7 +84,7 @@ class Candidate:
         self.kinds = Kinds(allowed)
         self._drain = DRAIN | (BRIEFLY if brief else 0)
         self._watched, self._inspect, self._notice = None if watched is None else _sort_places(watched), inspect, notice
-        self._plain = not notice and self._watched is not None and "" not in self._watched  # calls of the entry point leave no trace
+        self._plain = self._watched is not None and "" not in self._watched  # nothing of the entry point's arguments comes back
         self._lock = RLock()
         self._process = os.getpid()
         self._sequence = 0
@@ -267,9 +267,10 @@ class Candidate:
         flags, whose = self._drain if self.kinds.drains(target._kind, step) else 0, target._place
         origin = _Origin(target._kind, step, member, operation, whose)
         if operation == "call" and self._plain and target._number is None and not keywords:
-            plain = _pack_plain(self._sequence, flags, arguments)
+            seen = INSPECT if self._notice and list in map(type, arguments) else 0
+            plain = _pack_plain(self._sequence, flags | seen, arguments)
             if plain:
-                return self._exchange(plain, {}, flags, origin)
+                return self._exchange(plain, {}, flags | seen, origin)
         places: dict[int | str, Any] = {}
         watched: tuple[int | str, ...] = ()
         if operation == "call":
