@@ -26,6 +26,7 @@ from groundrun.records import Execution, Isolation, Program, Rung, Verdict
 
 _IDLE = "import time\ntime.sleep(0.5)\n"
 _NORMAL = "print(6 * 7, flush=True)\n"
+NEVER_STARTED = "the attack never started"
 Progress = Callable[[Result], None]
 
 
@@ -87,7 +88,7 @@ def run_attack(engine: Engine, attack: Attack, scene: Scene) -> Result:
         return _result(attack, Ruling.FOOLED, f"it forced a fault of ours: {error}")
     hard = [*scene.damages(), *aftermath.seen, *_leaks(aftermath), *_unstorable(aftermath.execution)]
     if "began" not in aftermath.said:
-        hard.append(f"the attack never started: {aftermath.execution.stderr[-300:].decode('utf-8', 'replace')}")
+        hard.append(f"{NEVER_STARTED}: {aftermath.execution.stderr[-300:].decode('utf-8', 'replace')}")
     if aftermath.later.get("normal") is not True:
         hard.append("a normal program after it did not run as it should")
     try:
