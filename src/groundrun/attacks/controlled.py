@@ -8,6 +8,7 @@ the world around this process holds what the attacks do.
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Iterable, Iterator
@@ -24,13 +25,14 @@ from groundrun.attacks.pages import PageAttack, run_page_attack
 from groundrun.attacks.scene import Scene
 from groundrun.attacks.suite import NEVER_STARTED, run_attack
 from groundrun.attacks.weaken import weakened
-from groundrun.engine import Engine
+from groundrun.engine import Engine, host
 from groundrun.engine.pool import Run
 from groundrun.errors import EngineError, ExtraMissing, GroundrunError
 from groundrun.judging import Calibration, calibrate, judge
 from groundrun.records import Completion, Problem, Rung, Verdict
 
 PATIENCE_S = 8.0
+_OWNER = 1_900_000_000
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,7 +85,7 @@ def try_all(trials: Iterable[Trial], native: Path) -> Iterator[Tried]:
     attacks = {each.name: each for each in list_attacks()}
     calibrations: dict[str, Calibration] = {}
     ordered = sorted(trials, key=lambda trial: (trial.rung, len(trial.off), trial.off))
-    with Scene() as scene:
+    with Scene(owner=_find_owner()) as scene:
         for (rung, off), group in groupby(ordered, key=lambda trial: (trial.rung, trial.off)):
             together = list(group)
             try:
@@ -93,6 +95,11 @@ def try_all(trials: Iterable[Trial], native: Path) -> Iterator[Tried]:
                         yield _try(engine, attacks[trial.name], trial, scene, calibrations)
             except GroundrunError as error:
                 yield from (Tried(trial=trial, won=False, detail=f"it can't be tried: {error}", impossible=True) for trial in together)
+
+
+def _find_owner() -> int | None:
+    """A user without rights, for canaries to belong to: what root owns is protected by root's rights as well."""
+    return _OWNER if os.geteuid() == 0 and host._maps_high_uids() else None
 
 
 def _try(engine: Engine, attack: Any, trial: Trial, scene: Scene, calibrations: dict[str, Calibration]) -> Tried:

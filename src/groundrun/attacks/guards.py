@@ -78,6 +78,7 @@ class Guard(StrEnum):
     GROUP_KILL = "group-kill"
     FAMILY_HUNT = "family-hunt"
     DEAD_BEFORE_COLLECTION = "dead-before-collection"
+    EARLY_FOLDER = "early-folder"
     COLLECT_BENEATH = "collect-beneath"
     COLLECT_WANTED = "collect-wanted"
     BOUNDED_OUTPUT = "bounded-output"
@@ -167,6 +168,7 @@ _SENTENCES = {
     Guard.GROUP_KILL: "A program's process group is killed with it.",
     Guard.FAMILY_HUNT: "What descends from a program is found and killed.",
     Guard.DEAD_BEFORE_COLLECTION: "Everything in a slot is dead before a file is collected.",
+    Guard.EARLY_FOLDER: "The folder to collect from was opened before the program could put another in its place.",
     Guard.COLLECT_BENEATH: "Files are collected below the working folder, through no link.",
     Guard.COLLECT_WANTED: "Only files that were asked for come back.",
     Guard.BOUNDED_OUTPUT: "Of long output, head and tail are kept.",

@@ -36,6 +36,7 @@ NATIVE_GUARDS = frozenset(
         Guard.CAPABILITIES, Guard.BOUNDING_SET, Guard.NO_NEW_PRIVILEGES, Guard.UNDUMPABLE, Guard.OWN_SESSION, Guard.CLOSED_DESCRIPTORS,
         Guard.LANDLOCK_DOMAIN, Guard.PROCESSOR_CLOCK, Guard.WALL_CLOCK, Guard.DISK_BYTES, Guard.DISK_INODES, Guard.MEASURED_FOLDER,
         Guard.SINGLE_USE, Guard.WIPED_FOLDER, Guard.GROUP_KILL, Guard.FAMILY_HUNT, Guard.DEAD_BEFORE_COLLECTION, Guard.COLLECT_BENEATH,
+        Guard.EARLY_FOLDER,
         *(guard for guard in Guard if guard.name.startswith("RLIMIT_")),
     }
 )  # fmt: skip
@@ -171,7 +172,11 @@ def _weaken_view(off: Set[Guard], scene: Scene, replace: Replace) -> None:
     replace(warden, "encode_ruleset", encode_ruleset)
     replace(warden, "program_environment", program_environment)
     if Guard.PRIVATE_USER in off:
-        replace(host, "_private_uid", lambda rung, interpreter: (False, "left out"))
+        if scene.owner is None:
+            replace(host, "_private_uid", lambda rung, interpreter: (False, "left out"))
+        else:
+            replace(warden._uids, "take", lambda: scene.owner)
+            replace(warden._uids, "give_back", lambda uid: None)
 
 
 def _weaken_filters(off: Set[Guard], replace: Replace) -> None:

@@ -115,6 +115,7 @@ static void run_init(int control, uint64_t disk, uint64_t inodes) {
             if (mount_slot(command.disk, command.inodes, MS_REMOUNT)) command.error = errno;
         } else if (command.what == COMMAND_COLLECT && count == 2) {
             if (GUARD("pid-namespace") && GUARD("dead-before-collection")) kill(-1, SIGKILL);
+            if (!GUARD("early-folder")) folder = open(SLOT "/work", O_PATH | O_DIRECTORY | O_CLOEXEC);
             collect_files(folder, fds[0], fds[1], command.disk);
         }
         if (command.what == COMMAND_INTERRUPT && kill((pid_t)command.disk, SIGINT)) command.error = errno;
