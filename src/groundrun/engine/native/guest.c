@@ -278,7 +278,7 @@ void gr_forked(int pid, int error) {
 
 static void limit(int resource, uint64_t value, const char *name) {
     struct rlimit now, wanted = {value, value};
-    if (!GUARD(name)) return;
+    if (!GUARD(name)) wanted.rlim_cur = wanted.rlim_max = value = RLIM_INFINITY; /* as much as the host gives */
     if (getrlimit(resource, &now)) give_up(name);
     if (now.rlim_max != RLIM_INFINITY && now.rlim_max < value) wanted.rlim_cur = wanted.rlim_max = now.rlim_max;
     if (setrlimit(resource, &wanted)) give_up(name);
