@@ -8,6 +8,8 @@ the world around this process holds what the attacks do.
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
 import sys
 import threading
@@ -32,7 +34,7 @@ from groundrun.judging import Calibration, calibrate, judge
 from groundrun.records import Completion, Problem, Rung, Verdict
 
 PATIENCE_S = 8.0
-_OWNER = 1_900_000_000
+_OWNER = 900_000_000
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,17 +86,26 @@ def try_all(trials: Iterable[Trial], native: Path) -> Iterator[Tried]:
     """Carry out trials, those without the same guards together."""
     attacks = {each.name: each for each in list_attacks()}
     calibrations: dict[str, Calibration] = {}
-    ordered = sorted(trials, key=lambda trial: (trial.rung, len(trial.off), trial.off))
+    as_caller = {name for name, each in attacks.items() if isinstance(each, Attack) and each.as_caller}
+
+    def sort(trial: Trial) -> tuple[Rung, int, tuple[Guard, ...], bool]:
+        return trial.rung, len(trial.off), trial.off, trial.name in as_caller
+
     with Scene(owner=_find_owner()) as scene:
-        for (rung, off), group in groupby(ordered, key=lambda trial: (trial.rung, trial.off)):
+        for (rung, _, off, caller), group in groupby(sorted(trials, key=sort), key=sort):
             together = list(group)
             try:
-                with weakened(frozenset(off), scene, native), ImpatientEngine(workers=1, isolation=rung) as engine:
+                with weakened(frozenset(off), scene, native, as_caller=caller), ImpatientEngine(workers=1, isolation=rung) as engine:
                     engine.isolation  # noqa: B018  # a jail that can't be built must not count as one that was broken
                     for trial in together:
                         yield _try(engine, attacks[trial.name], trial, scene, calibrations)
             except GroundrunError as error:
                 yield from (Tried(trial=trial, won=False, detail=f"it can't be tried: {error}", impossible=True) for trial in together)
+
+
+def _knows(number: int) -> bool:
+    libc = ctypes.CDLL(None, use_errno=True)
+    return libc.syscall(ctypes.c_long(number), 0, 0, 0, 0) != -1 or ctypes.get_errno() != errno.ENOSYS
 
 
 def _find_owner() -> int | None:
@@ -103,6 +114,8 @@ def _find_owner() -> int | None:
 
 
 def _try(engine: Engine, attack: Any, trial: Trial, scene: Scene, calibrations: dict[str, Calibration]) -> Tried:
+    if isinstance(attack, Attack) and attack.needs and not _knows(attack.needs):
+        return Tried(trial=trial, won=False, detail=f"this kernel has no system call {attack.needs:#x}", impossible=True)
     try:
         if isinstance(attack, PageAttack):
             result = run_page_attack(engine, attack, acting=True)

@@ -82,6 +82,8 @@ class Guard(StrEnum):
     COLLECT_BENEATH = "collect-beneath"
     COLLECT_WANTED = "collect-wanted"
     BOUNDED_OUTPUT = "bounded-output"
+    RAW_OUTPUT = "raw-output"
+    OWN_ENDING = "own-ending"
     CHECKED_ENDING = "checked-ending"
 
     SEPARATE_PROCESS = "separate-process"
@@ -172,6 +174,8 @@ _SENTENCES = {
     Guard.COLLECT_BENEATH: "Files are collected below the working folder, through no link.",
     Guard.COLLECT_WANTED: "Only files that were asked for come back.",
     Guard.BOUNDED_OUTPUT: "Of long output, head and tail are kept.",
+    Guard.RAW_OUTPUT: "Output is bytes, and nothing decodes them on the way.",
+    Guard.OWN_ENDING: "An exception ends a program with status 1, whatever its hooks do.",
     Guard.CHECKED_ENDING: "What a program says of its end is checked, cleaned, and decides nothing.",
     Guard.SEPARATE_PROCESS: "Tests and expected answers are in another process than the candidate.",
     Guard.GRADERS_WORD: "The verdict is what the grader says, never an exit status.",

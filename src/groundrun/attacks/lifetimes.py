@@ -14,11 +14,13 @@ _FEW = msgspec.structs.replace(SMALL, processes=16)
 _SHORT = msgspec.structs.replace(SMALL, wall_s=1.0)
 _BRIEF = msgspec.structs.replace(SMALL, cpu_s=0.5, wall_s=5.0)
 _DEFAULT_MOST = 64
+_OURS = 9  # of the engine's processes, which an rlimit counts with the program's
 _LOOKS = 40
 
 
 def _few(aftermath: Aftermath) -> list[str]:
-    return [f"{aftermath.number('started')} at once where 16 are allowed"] if aftermath.number("started") > 16 else []
+    started = aftermath.number("started")
+    return [f"{started} at once where 16 are allowed"] if started > 16 + _OURS else []
 
 
 def _default(aftermath: Aftermath) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from groundrun.attacks.attack import SMALL, Aftermath, Attack, Family
+from groundrun.attacks.guards import Guard
 from groundrun.engine.guest.job import REPORT_BYTES
 from groundrun.records import Outcome
 
@@ -123,6 +124,20 @@ os._exit(1)
 """,
     ),
     Attack(
+        name="unstorable_ending",
+        family=Family.OUTPUT,
+        tries="Tell an end in words that no file can hold.",
+        guards=(Guard.CHECKED_ENDING,),
+        inspect=_forged,
+        source=_FIND_JOB
+        + """
+said = b'{"kind": "raised", "type": "\\ud800", "message": "\\udfff", "traceback": "\\ud801"}'
+job._write(0, len(said).to_bytes(4, "little"))
+job._write(8, said)
+os._exit(1)
+""",
+    ),
+    Attack(
         name="nested_ending",
         family=Family.OUTPUT,
         tries="Tell an end that is nested ten thousand levels deep.",
@@ -145,7 +160,7 @@ os._exit(1)
         collect=("a", "b"),
         limits=msgspec.structs.replace(SMALL, processes=8),
         source="""
-open("b", "wb").write((b"\\x04\\x00\\x00\\x00\\x04\\x00\\x00\\x00evilEVIL" * 50000))
+open("b", "wb").write(b"padding" + (b"\\x04\\x00\\x00\\x00\\x04\\x00\\x00\\x00evilEVIL" * 50000))
 open("a", "wb").write(bytes(1 << 20))
 for _ in range(2):
     if os.fork() == 0:

@@ -213,6 +213,13 @@ WEAK_GUESTS: dict[Guard, dict[str, str]] = {
     Guard.REFERENCE_NAMES: {
         _PROXY: "def _list_exports(self):\n    return self._ask_names('names')\n\n\nCandidate.list_exports = _list_exports\n",
     },
+    Guard.OWN_ENDING: {
+        _BOOT: (
+            "def _record(job, error):\n"
+            "    try:\n        sys.excepthook(type(error), error, error.__traceback__)\n"
+            "    except SystemExit as stop:\n        os._exit(_status_of(stop))\n"
+        ),
+    },
     Guard.BLIND_ZYGOTE: {
         _BOOT: (
             "import mmap as _mmap\n\n_kept = _mmap.mmap(-1, 4 << 20)\n_read_unseen = read_all\n\n\n"

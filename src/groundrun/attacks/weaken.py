@@ -8,6 +8,7 @@ disposable world; the engine itself has no switch, and the installed binaries ha
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import struct
@@ -25,6 +26,7 @@ from groundrun.engine import exchange, host, lane, policy, seccomp, warden
 from groundrun.engine.cgroups import Delegation, find_delegation
 from groundrun.engine.policy import Rule, View
 from groundrun.errors import UsageError
+from groundrun.records import ExceptionInfo
 
 Replace = Callable[[Any, str, Any], None]
 _MARK = b"groundrun guards left out:"
@@ -80,8 +82,11 @@ class NotWeakenable(UsageError):
 
 
 @contextlib.contextmanager
-def weakened(off: Set[Guard], scene: Scene, native: Path) -> Iterator[None]:
-    """The engine of this process without the guards `off`. `native` is a folder with a weak build. Raises NotWeakenable."""
+def weakened(off: Set[Guard], scene: Scene, native: Path, *, as_caller: bool = False) -> Iterator[None]:
+    """The engine of this process without the guards `off`. `native` is a folder with a weak build. Raises NotWeakenable.
+
+    as_caller: without a private user, programs have the user of this process, not that of the scene.
+    """
     with contextlib.ExitStack() as stack:
 
         def replace(place: Any, name: str, value: Any) -> None:
@@ -96,6 +101,8 @@ def weakened(off: Set[Guard], scene: Scene, native: Path) -> Iterator[None]:
         for module in (host, warden):
             replace(module, "NATIVE", binaries)
         _weaken_view(off, scene, replace)
+        if Guard.PRIVATE_USER in off:
+            _weaken_user(None if as_caller else scene.owner, replace)
         _weaken_filters(off, replace)
         _weaken_limits(off, replace)
         _weaken_exchange(off, replace)
@@ -146,7 +153,7 @@ def _weaken_view(off: Set[Guard], scene: Scene, replace: Replace) -> None:
         package = str(policy._PACKAGE)
         if Guard.VIEW in off:
             folder = str(scene.folder)
-            view = msgspec.structs.replace(view, binds=(*view.binds, (folder, folder)))
+            view = msgspec.structs.replace(view, binds=(*view.binds, (folder, folder), ("/proc", "/proc")))
         if Guard.HIDDEN_PACKAGE in off:
             shown = any(package.startswith(f"{where}/") for _, where in view.binds)
             binds = view.binds if shown else (*view.binds, (package, package))
@@ -171,12 +178,14 @@ def _weaken_view(off: Set[Guard], scene: Scene, replace: Replace) -> None:
     replace(warden, "choose_rules", choose_rules)
     replace(warden, "encode_ruleset", encode_ruleset)
     replace(warden, "program_environment", program_environment)
-    if Guard.PRIVATE_USER in off:
-        if scene.owner is None:
-            replace(host, "_private_uid", lambda rung, interpreter: (False, "left out"))
-        else:
-            replace(warden._uids, "take", lambda: scene.owner)
-            replace(warden._uids, "give_back", lambda uid: None)
+
+
+def _weaken_user(uid: int | None, replace: Replace) -> None:
+    if uid is None:
+        replace(host, "_private_uid", lambda rung, interpreter: (False, "left out"))
+    else:
+        replace(warden._uids, "take", lambda: uid)
+        replace(warden._uids, "give_back", lambda uid: None)
 
 
 def _weaken_filters(off: Set[Guard], replace: Replace) -> None:
@@ -246,8 +255,10 @@ def _weaken_limits(off: Set[Guard], replace: Replace) -> None:
 def _weaken_exchange(off: Set[Guard], replace: Replace) -> None:
     if Guard.BOUNDED_OUTPUT in off:
         replace(lane, "read_output", lambda descriptor, limit: exchange.read_output(descriptor, 1 << 40))
+    if Guard.RAW_OUTPUT in off:
+        replace(lane, "read_output", _decode_output)
     if Guard.CHECKED_ENDING in off:
-        replace(exchange, "_clean", str)
+        replace(exchange, "Ending", _BelievedEnding)
     if Guard.COLLECT_WANTED in off:
         make = exchange.Exchange.__init__
 
@@ -256,6 +267,23 @@ def _weaken_exchange(off: Set[Guard], replace: Replace) -> None:
             self._wanted = _Everything()
 
         replace(exchange.Exchange, "__init__", want_everything)
+
+
+def _decode_output(descriptor: int, limit: int) -> tuple[bytes, int]:
+    data, size = exchange.read_output(descriptor, limit)
+    return data.decode("utf-8", "replace").encode(), size
+
+
+class _BelievedEnding:
+    """What a program says of its end, taken at its word."""
+
+    def __init__(self, data: bytes) -> None:
+        said = json.loads(data) if data else {"kind": ""}
+        self.kind = said["kind"]
+        self.exception = None
+        if self.kind == "raised":
+            fields = ("type", "message", "traceback", "line", "errno")
+            self.exception = ExceptionInfo(**{name: said[name] for name in fields if name in said})
 
 
 class _Everything:

@@ -67,9 +67,9 @@ static void reap_orphans(void) {
 
 static int mount_slot(uint64_t disk, uint64_t inodes, unsigned long flags) {
     char options[96];
-    snprintf(options, sizeof options, "size=%llu,nr_inodes=%llu,mode=0755", (unsigned long long)disk, (unsigned long long)inodes);
     if (!GUARD("disk-bytes")) disk = 0; /* no bound */
     if (!GUARD("disk-inodes")) inodes = 0;
+    snprintf(options, sizeof options, "size=%llu,nr_inodes=%llu,mode=0755", (unsigned long long)disk, (unsigned long long)inodes);
     return mount("slot", SLOT, "tmpfs", MS_NOSUID | MS_NODEV | flags, options);
 }
 
