@@ -35,7 +35,6 @@ _IFF_UP, _GET_FLAGS, _SET_FLAGS = 1, 0x8913, 0x8914
 MEMORY_BYTES = 3 << 30
 PROCESSES = 6000
 ROOM_BYTES = 512 << 20
-_FILE_BYTES = 2 << 30
 _NICE, _RTPRIO, _MSGQUEUE, _SIGPENDING = 13, 14, 12, 11  # not all of them are in `resource`
 _LIFTED = (_NICE, _RTPRIO, _MSGQUEUE, _SIGPENDING, resource.RLIMIT_MEMLOCK, resource.RLIMIT_CORE, resource.RLIMIT_STACK)
 _PLACES = ("/mnt", "/media", "/srv", "/opt", "/tmp")
@@ -154,7 +153,6 @@ def _be_first(libc: ctypes.CDLL, command: list[str], place: str) -> NoReturn:
     except OSError as error:
         print(f"no disposable namespaces can be made here: {error}", file=sys.stderr)
         os._exit(125)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (_FILE_BYTES, _FILE_BYTES))
     child = os.fork()
     if child == 0:
         os.execvp(command[0], command)

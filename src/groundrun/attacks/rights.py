@@ -143,13 +143,13 @@ os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     Attack(
         name="lock_memory",
         family=Family.RESOURCES,
-        tries="Lock 16 MiB in memory.",
+        tries="Lock 4 MiB in memory.",
         guards=(Guard.RLIMIT_MEMLOCK,),
         at_landlock=(Guard.RLIMIT_MEMLOCK,),
         inspect=_any,
         source="""
-space = ctypes.create_string_buffer(16 << 20)
-attempt("lock", lambda: libc.mlock(space, ctypes.c_size_t(16 << 20)) and [][1])
+space = ctypes.create_string_buffer(4 << 20)
+attempt("lock", lambda: libc.mlock(space, ctypes.c_size_t(4 << 20)) and [][1])
 """,
     ),
     Attack(

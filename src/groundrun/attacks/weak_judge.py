@@ -6,6 +6,7 @@ Every one of them still tells a right solution from a plain wrong one (`controls
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Set
 from typing import Any
 
@@ -105,10 +106,8 @@ def _judge_by_candidate(off: Set[Guard], replace: Replace) -> None:
             found = yield from honest(problem, source, tests, msgspec.structs.replace(mode, protected=False), limits)
         return found
 
-    from groundrun.judging import judge
-
     replace(grading, "grade", grade)
-    replace(judge, "grade", grade)
+    replace(sys.modules["groundrun.judging.judge"], "grade", grade)
 
 
 def _quick_to_give_up(off: Set[Guard], replace: Replace) -> None:
