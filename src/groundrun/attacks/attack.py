@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from groundrun.attacks.guards import Guard
 from groundrun.attacks.scene import Scene
 from groundrun.records import MEBIBYTE, Completion, Execution, Limits, Problem
 
@@ -78,17 +79,23 @@ def nothing(aftermath: Aftermath) -> Iterable[str]:
 class Attack(msgspec.Struct, frozen=True, kw_only=True):
     """A program against the engine.
 
-    tries: one sentence. guards: what stops it, strongest first. source: the program, after the prelude. inspect: what it won, in phrases.
+    tries: one sentence. guards: the smallest set of guards that stops it at rung `namespaces`, and at_landlock: at rung `landlock`, where that
+    is to be shown; without it the attack wins, without a part of it it doesn't (`controls`). unproven: why no set can be shown anywhere.
+    source: the program, after the prelude. inspect: what it won, in phrases.
     soft: words of `Isolation.missing`; with an announcement that holds one of them, a win of `inspect` is *bounded*.
     earlier, later: programs before and after it on the same worker. paired: it has a channel to a second, idle program.
     watched: the scene is probed while it runs. unguarded: it also proves itself on rung `none`, where it must win.
+    machine, needs: it makes sense on that architecture only, and with a kernel that knows the system call of that number.
+    as_caller: in its controls, the user that a program has without a private one is the engine's own, not that of the canaries.
     """
 
     name: str
     family: Family
     tries: str
-    guards: tuple[str, ...]
     source: str
+    guards: tuple[Guard, ...] = ()
+    at_landlock: tuple[Guard, ...] = ()
+    unproven: str = ""
     inspect: Callable[[Aftermath], Iterable[str]] = nothing
     soft: tuple[str, ...] = ()
     limits: Limits = SMALL
@@ -99,6 +106,8 @@ class Attack(msgspec.Struct, frozen=True, kw_only=True):
     watched: bool = False
     unguarded: bool = False
     machine: str = ""
+    needs: int = 0
+    as_caller: bool = False
 
 
 class Cheat(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,7 +115,7 @@ class Cheat(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     tries: str
-    guards: tuple[str, ...]
+    guards: tuple[Guard, ...]
     problem: Problem
     source: str
     family: Family = Family.CHEAT

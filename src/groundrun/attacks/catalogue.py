@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from groundrun.attacks import disk, files, kernel, leaks, lifetimes, network, output, processes, resources
+from groundrun.attacks import disk, files, kernel, leaks, lifetimes, network, output, processes, resources, rights
 from groundrun.attacks.attack import Attack, Cheat
 from groundrun.attacks.bombs import BOMBS
 from groundrun.attacks.cheats import CHEATS
@@ -19,6 +19,7 @@ _PROGRAMS = (
     *kernel.ATTACKS,
     *leaks.ATTACKS,
     *resources.ATTACKS,
+    *rights.ATTACKS,
     *output.ATTACKS,
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from groundrun.attacks.attack import SMALL, Aftermath, Attack, Family
+from groundrun.attacks.guards import Guard
 from groundrun.records import Outcome
 
 _SLACK = 1.5
@@ -34,7 +35,7 @@ ATTACKS = (
         name="disk_bytes",
         family=Family.DISK,
         tries="Write many files that are together ten times too large.",
-        guards=(_TMPFS, _MEASURED, _FILE_SIZE),
+        guards=(Guard.DISK_BYTES,),
         inspect=_kept,
         soft=("disk: bytes",),
         limits=_PATIENT,
@@ -52,7 +53,7 @@ time.sleep(0.2)
         name="disk_elsewhere",
         family=Family.DISK,
         tries="Write to the temporary folder and to shared memory what doesn't fit into the working folder.",
-        guards=(_TMPFS, _MEASURED, _FILE_SIZE),
+        guards=(Guard.DISK_BYTES,),
         inspect=_kept,
         soft=("disk: bytes",),
         limits=_PATIENT,
@@ -76,7 +77,7 @@ time.sleep(0.2)
         name="disk_unlinked",
         family=Family.DISK,
         tries="Keep bytes in files that have no name any more, held by one mapped page each.",
-        guards=(_TMPFS, "unlinked files are counted"),
+        guards=(Guard.DISK_BYTES,),
         inspect=_kept,
         soft=("unlinked",),
         limits=_PATIENT,
@@ -98,7 +99,8 @@ time.sleep(0.3)
         name="disk_unreadable",
         family=Family.DISK,
         tries="Keep bytes in a folder that nobody may list.",
-        guards=(_TMPFS, _MEASURED),
+        guards=(Guard.DISK_BYTES,),
+        at_landlock=(Guard.MEASURED_FOLDER,),
         inspect=_kept,
         soft=("disk: bytes",),
         limits=_PATIENT,
@@ -117,7 +119,7 @@ time.sleep(0.3)
         name="disk_inodes",
         family=Family.DISK,
         tries="Make very many empty files.",
-        guards=("a tmpfs of so many inodes", _MEASURED),
+        guards=(Guard.DISK_INODES,),
         inspect=_made,
         soft=("inodes",),
         limits=msgspec.structs.replace(SMALL, cpu_s=4.0, wall_s=6.0),
@@ -134,7 +136,7 @@ for n in range({_MOST_FILES}):
         name="disk_sparse",
         family=Family.DISK,
         tries="Make a file that is a terabyte long and empty.",
-        guards=(_FILE_SIZE,),
+        guards=(Guard.RLIMIT_FSIZE,),
         inspect=_grown,
         source="""
 import signal
@@ -150,7 +152,8 @@ say(size=os.stat("sparse").st_size)
         name="disk_deep",
         family=Family.DISK,
         tries="Nest folders so deep that whoever cleans up runs out of path, stack or descriptors.",
-        guards=("the slot goes with its mount", "removal with one open folder at a time"),
+        guards=(Guard.SINGLE_USE,),
+        at_landlock=(Guard.WIPED_FOLDER,),
         limits=_PATIENT,
         source="""
 for depth in range(1500):
@@ -161,5 +164,7 @@ for depth in range(1500):
         break
 say(depth=depth)
 """,
+        inspect=lambda aftermath: ["a later job found its folders"] if aftermath.later.get("found") else [],
+        later='say(found=os.path.exists("d"))\n',
     ),
 )

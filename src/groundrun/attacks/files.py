@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from groundrun.attacks.attack import Aftermath, Attack, Family
+from groundrun.attacks.guards import Guard
 
 _ROOT = "a root that holds only the runtime, read-only"
 _LANDLOCK = "landlock"
@@ -38,7 +39,8 @@ ATTACKS = (
         name="read_file",
         family=Family.FILES,
         tries="Read a file of the host that every user may read.",
-        guards=(_ROOT, _LANDLOCK),
+        guards=(Guard.VIEW,),
+        at_landlock=(Guard.LANDLOCK_FILES,),
         unguarded=True,
         source="""
 def read(path, flags=os.O_RDONLY):
@@ -57,7 +59,8 @@ attempt("execute", lambda: os.execv(scene["secret"], ["x"]))
         name="write_file",
         family=Family.FILES,
         tries="Change, add, rename, link and remove files of the host in a folder that every user may write.",
-        guards=(_ROOT, _LANDLOCK),
+        guards=(Guard.VIEW, Guard.READ_ONLY_ROOT, Guard.LANDLOCK_FILES),
+        at_landlock=(Guard.LANDLOCK_FILES,),
         unguarded=True,
         source="""
 folder, file = scene["folder"], scene["file"]
@@ -76,7 +79,8 @@ attempt("remove", lambda: os.unlink(folder + "/watched"))
         name="truncate_by_path",
         family=Family.FILES,
         tries="Empty a file of the host by truncate(2).",
-        guards=(_ROOT, "landlock 3", _SECCOMP),
+        guards=(Guard.VIEW, Guard.READ_ONLY_ROOT, Guard.LANDLOCK_FILES),
+        at_landlock=(Guard.LANDLOCK_FILES,),
         unguarded=True,
         source="""
 attempt("truncate", lambda: os.truncate(scene["file"], 0))
@@ -87,7 +91,7 @@ kernel("truncate", scene["file"].encode(), 0, label="truncate by number")
         name="truncate_by_open",
         family=Family.FILES,
         tries="Empty a file of the host by opening it with O_TRUNC for reading, for writing, and for neither.",
-        guards=(_ROOT, "landlock 3", _SECCOMP),
+        guards=(Guard.VIEW, Guard.READ_ONLY_ROOT, Guard.LANDLOCK_FILES),
         unguarded=True,
         source="""
 import struct
@@ -102,7 +106,7 @@ attempt("creat", lambda: libc.creat(scene["file"].encode(), 0o666))
         name="open_for_nothing",
         family=Family.FILES,
         tries="Open a file with access mode 3, which landlock doesn't see, and change its flags and attributes by that descriptor.",
-        guards=(_ROOT, _SECCOMP),
+        guards=(Guard.VIEW, Guard.REFUSED_DESCRIPTOR_TRICKS),
         inspect=_opened,
         unguarded=True,
         source="""
@@ -118,7 +122,8 @@ attempt("time", lambda: os.utime(opened, (0, 0)))
         name="change_metadata",
         family=Family.FILES,
         tries="Change mode, owner, times and attributes of a file of the host.",
-        guards=(_ROOT, _SECCOMP),
+        guards=(Guard.VIEW, Guard.READ_ONLY_ROOT),
+        at_landlock=(Guard.REFUSED_METADATA,),
         unguarded=True,
         source="""
 file = scene["file"]
@@ -137,7 +142,7 @@ attempt("mode by descriptor", lambda: os.chmod(f"/proc/self/fd/{place}", 0o604))
         name="lease",
         family=Family.FILES,
         tries="Put a lease on a file of the host, so that whoever opens it waits for 45 seconds.",
-        guards=(_ROOT, _SECCOMP),
+        guards=(Guard.VIEW, Guard.PRIVATE_USER, Guard.REFUSED_DESCRIPTOR_TRICKS),
         watched=True,
         unguarded=True,
         source="""
@@ -154,7 +159,7 @@ time.sleep(0.5)
         name="stat_outside",
         family=Family.FILES,
         tries="Learn the size of a file of the host.",
-        guards=(_ROOT,),
+        guards=(Guard.VIEW,),
         inspect=_stat,
         soft=("stat",),
         unguarded=True,
@@ -164,7 +169,8 @@ time.sleep(0.5)
         name="inotify_outside",
         family=Family.FILES,
         tries="Be told which files are opened and made in a folder of the host.",
-        guards=(_ROOT, _SECCOMP),
+        guards=(Guard.VIEW, Guard.REFUSED_SHARED_COUNTS),
+        at_landlock=(Guard.REFUSED_SHARED_COUNTS,),
         inspect=_heard,
         soft=("inotify",),
         watched=True,
@@ -183,7 +189,7 @@ except OSError:
         name="read_answers",
         family=Family.LEAK,
         tries="Read the problems that groundrun itself ships, with their references and tests.",
-        guards=("the package is hidden",),
+        guards=(Guard.HIDDEN_PACKAGE,),
         inspect=_answers,
         unguarded=True,
         source="""
@@ -208,7 +214,8 @@ say(answers=len(found))
         name="plant_for_later",
         family=Family.LEAK,
         tries="Leave files for a later job, in every folder that can be written, and beside the own one.",
-        guards=("slots are used once", _LANDLOCK),
+        guards=(Guard.SINGLE_USE,),
+        at_landlock=(Guard.WIPED_FOLDER,),
         inspect=_found,
         source="""
 for place in (".", "..", "../..", "../../..", os.environ.get("TMPDIR", "/tmp"), "/tmp", "/dev/shm", "/run", "/var/tmp",
@@ -234,7 +241,7 @@ say(found=found)
         name="move_own_folder",
         family=Family.FILES,
         tries="Replace the own folder by a link to one of the host's, so that the host collects from there.",
-        guards=("a mount can't be moved", _LANDLOCK, "openat2 without links"),
+        guards=(Guard.VIEW, Guard.EARLY_FOLDER),
         collect=("secret.txt",),
         source="""
 slot = os.path.dirname(os.getcwd())
@@ -248,7 +255,7 @@ attempt("link work", lambda: os.symlink(scene["folder"] + "/work", slot + "/work
         name="collect_links",
         family=Family.FILES,
         tries="Have the host collect what symbolic links, hard links and pipes of the program lead to.",
-        guards=("openat2 without links",),
+        guards=(Guard.VIEW, Guard.COLLECT_BENEATH),
         collect=("link", "folder/secret.txt", "hard", "pipe", "real"),
         source="""
 attempt("link", lambda: os.symlink(scene["secret"], "link"))
@@ -263,7 +270,7 @@ attempt("real", lambda: open("real", "w").write("mine"))
         name="devices",
         family=Family.KERNEL,
         tries="Open, make and use devices, and the kernel's own file systems.",
-        guards=(_ROOT, _LANDLOCK),
+        guards=(Guard.VIEW,),
         inspect=_devices,
         source="""
 for path in ("/dev/mem", "/dev/kmsg", "/dev/vda", "/dev/sda", "/dev/fuse", "/dev/kvm", "/dev/loop-control", "/dev/net/tun", "/dev/tty",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from groundrun.attacks.attack import Aftermath, Attack, Family
+from groundrun.attacks.guards import Guard
 from groundrun.records import Outcome
 
 _SECCOMP, _NO_RIGHTS = "seccomp", "no capabilities"
@@ -26,7 +27,7 @@ ATTACKS = (
         name="mounts",
         family=Family.KERNEL,
         tries="Mount, unmount, move and change mounts, and change the root.",
-        guards=(_SECCOMP, _NO_RIGHTS),
+        guards=(Guard.REFUSED_MOUNTS, Guard.CAPABILITIES),
         inspect=_any,
         source="""
 kernel("mount", b"none", b".", b"tmpfs", 0, 0)
@@ -46,7 +47,7 @@ kernel("listmount", bytes(64), bytes(64), 8, 0)
         name="namespaces",
         family=Family.KERNEL,
         tries="Make or join namespaces, by unshare, clone, clone3 and setns.",
-        guards=(_SECCOMP, _NO_RIGHTS),
+        guards=(Guard.REFUSED_NAMESPACES,),
         inspect=_any,
         source="""
 import struct
@@ -68,7 +69,7 @@ for flag in (0x10000000, 0x20000, 0x20000000, 0x40000000, 0x8000000):
         name="interfaces",
         family=Family.KERNEL,
         tries="Use io_uring, bpf, userfaultfd, keyrings, performance counters, modules and other interfaces that no program needs.",
-        guards=(_SECCOMP, _NO_RIGHTS),
+        guards=(Guard.REFUSED_INTERFACES,),
         inspect=_any,
         source="""
 space = ctypes.create_string_buffer(256)
@@ -104,7 +105,7 @@ kernel("migrate_pages", 0, 1, space, space)
         name="clock",
         family=Family.KERNEL,
         tries="Set the clock and the host's name (to what they are).",
-        guards=(_SECCOMP, _NO_RIGHTS),
+        guards=(Guard.REFUSED_CLOCKS,),
         inspect=_any,
         source="""
 import struct
@@ -121,9 +122,10 @@ kernel("sethostname", name, len(name))
         name="numbers_of_x32",
         family=Family.KERNEL,
         tries="Make system calls by the numbers of the x32 interface, which a filter by number may miss.",
-        guards=(_SECCOMP,),
+        guards=(Guard.REFUSED_UNKNOWN,),
         inspect=_any,
         machine="x86_64",
+        needs=0x40000000 | 39,
         source="""
 for name in ("getpid", "mount", "unshare", "ptrace", "clone"):
     kernel_number = number(name) | 0x40000000
@@ -136,7 +138,7 @@ attempt("ptrace of x32", lambda: system_call(521 | 0x40000000, 0, 0, 0))
         name="calls_of_32_bit",
         family=Family.KERNEL,
         tries="Make system calls by int 0x80, whose numbers mean other calls.",
-        guards=("seccomp checks the architecture first",),
+        guards=(Guard.REFUSED_ARCHITECTURES,),
         inspect=_killed,
         machine="x86_64",
         source="""
@@ -151,7 +153,6 @@ say(answered=call())
         name="terminal",
         family=Family.KERNEL,
         tries="Type into a terminal of the user's.",
-        guards=(_SECCOMP, "own session"),
         inspect=_any,
         source="""
 import fcntl, termios

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from groundrun.attacks.attack import SMALL, Aftermath, Attack, Family
+from groundrun.attacks.guards import Guard
 
 SCAN = r'''
 import re
@@ -74,7 +75,8 @@ ATTACKS = (
         name="memory_of_earlier_job",
         family=Family.LEAK,
         tries="Search the own memory for what an earlier job's source, input and arguments held.",
-        guards=(_FRESH,),
+        guards=(Guard.BLIND_ZYGOTE,),
+        at_landlock=(Guard.BLIND_ZYGOTE,),
         inspect=_too_little,
         limits=_LONG,
         earlier="""
@@ -90,7 +92,7 @@ say(held=len(kept))
         name="memory_of_host",
         family=Family.LEAK,
         tries="Search the own memory for a secret of the environment of the user's process.",
-        guards=("the environment is made anew",),
+        guards=(Guard.CLEAN_ENVIRONMENT,),
         inspect=_too_little,
         limits=_LONG,
         source=SCAN,
@@ -99,7 +101,7 @@ say(held=len(kept))
         name="environment",
         family=Family.LEAK,
         tries="Read the user's environment variables.",
-        guards=("the environment is made anew",),
+        guards=(Guard.CLEAN_ENVIRONMENT,),
         inspect=_variables,
         source="""
 print(*os.environ.values(), flush=True)
@@ -110,7 +112,8 @@ say(names=sorted(os.environ))
         name="descriptors",
         family=Family.LEAK,
         tries="Use a descriptor that was left open.",
-        guards=("every descriptor above 2 is closed",),
+        guards=(Guard.CLOSED_DESCRIPTORS,),
+        at_landlock=(Guard.CLOSED_DESCRIPTORS,),
         inspect=_open,
         source="""
 found = []
@@ -131,7 +134,8 @@ say(open=found)
         name="shared_segment",
         family=Family.LEAK,
         tries="Attach a shared memory segment of the host's that every user may read, and make queues.",
-        guards=("an ipc namespace", "seccomp"),
+        guards=(Guard.IPC_NAMESPACE,),
+        at_landlock=(Guard.REFUSED_SEGMENTS,),
         unguarded=True,
         source="""
 libc.shmat.restype = ctypes.c_void_p

@@ -8,17 +8,20 @@ from __future__ import annotations
 import msgspec
 
 from groundrun.attacks.attack import SMALL, Aftermath, Attack, Family
+from groundrun.attacks.guards import Guard
 from groundrun.records import Outcome
 
 _FEW = msgspec.structs.replace(SMALL, processes=16)
 _SHORT = msgspec.structs.replace(SMALL, wall_s=1.0)
 _BRIEF = msgspec.structs.replace(SMALL, cpu_s=0.5, wall_s=5.0)
 _DEFAULT_MOST = 64
+_OURS = 9  # of the engine's processes, which an rlimit counts with the program's
 _LOOKS = 40
 
 
 def _few(aftermath: Aftermath) -> list[str]:
-    return [f"{aftermath.number('started')} at once where 16 are allowed"] if aftermath.number("started") > 16 else []
+    started = aftermath.number("started")
+    return [f"{started} at once where 16 are allowed"] if started > 16 + _OURS else []
 
 
 def _default(aftermath: Aftermath) -> list[str]:
@@ -74,7 +77,7 @@ ATTACKS = (
         name="fork_bomb",
         family=Family.PROCESSES,
         tries="Start hundreds of processes where 16 were asked for.",
-        guards=("a cgroup of processes", "RLIMIT_NPROC of a private user"),
+        guards=(Guard.CGROUP_PIDS, Guard.RLIMIT_NPROC),
         inspect=_few,
         soft=("process",),
         limits=_FEW,
@@ -95,7 +98,8 @@ say(started=started)
         name="fork_by_default",
         family=Family.PROCESSES,
         tries="Start hundreds of processes without having asked for any.",
-        guards=("fork is refused", "a cgroup of processes"),
+        guards=(Guard.REFUSED_FORK, Guard.CGROUP_PIDS),
+        at_landlock=(Guard.REFUSED_FORK,),
         inspect=_default,
         source="""
 started = 1
@@ -114,7 +118,7 @@ say(started=started)
         name="thread_bomb",
         family=Family.PROCESSES,
         tries="Start hundreds of threads where 16 were asked for.",
-        guards=("a cgroup of processes", "RLIMIT_NPROC of a private user"),
+        guards=(Guard.CGROUP_PIDS, Guard.RLIMIT_NPROC),
         inspect=_few,
         soft=("process",),
         limits=_FEW,
@@ -136,7 +140,8 @@ os._exit(0)
         name="daemon",
         family=Family.PROCESSES,
         tries="Outlive the run as a daemon with its own session that ignores every signal.",
-        guards=("the death of the slot's first process", "descendants are hunted"),
+        guards=(Guard.PID_NAMESPACE,),
+        at_landlock=(Guard.GROUP_KILL, Guard.FAMILY_HUNT),
         limits=_FEW,
         unguarded=True,
         source="""
@@ -156,7 +161,8 @@ time.sleep(0.2)
         name="phoenix",
         family=Family.PROCESSES,
         tries="Outlive the run as a chain of processes, each of which lives for less than a millisecond, so that none can be caught.",
-        guards=("the death of the slot's first process", "no new process once a run is over"),
+        guards=(Guard.PID_NAMESPACE,),
+        at_landlock=(Guard.REFUSED_SESSIONS,),
         inspect=_reborn,
         limits=msgspec.structs.replace(SMALL, processes=4096),  # so that only the hunt can end the chain
         machine="x86_64",
@@ -194,7 +200,7 @@ time.sleep(0.1)
         name="ignore_signals",
         family=Family.PROCESSES,
         tries="Ignore every signal and loop.",
-        guards=("SIGKILL at the limit of processor time",),
+        guards=(Guard.PROCESSOR_CLOCK, Guard.RLIMIT_CPU),
         inspect=_cpu,
         limits=_BRIEF,
         source="""
@@ -209,7 +215,7 @@ while True:
         name="sleep",
         family=Family.PROCESSES,
         tries="Use no processor time at all and never end.",
-        guards=("SIGKILL at the limit of the wall clock",),
+        guards=(Guard.WALL_CLOCK,),
         inspect=_wall,
         limits=_SHORT,
         source="import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, set(signal.Signals))\nwhile True:\n    time.sleep(60)\n",
@@ -218,7 +224,7 @@ while True:
         name="stop_itself",
         family=Family.PROCESSES,
         tries="Stop itself, so that whoever waits for its end waits for ever.",
-        guards=("SIGKILL at the limit of the wall clock",),
+        guards=(Guard.WALL_CLOCK,),
         inspect=_wall,
         limits=_SHORT,
         source="import signal\nos.kill(os.getpid(), signal.SIGSTOP)\n",
@@ -227,7 +233,7 @@ while True:
         name="hide_processor_time",
         family=Family.PROCESSES,
         tries="Burn processor time in a child that nobody waits for, where processes were asked for.",
-        guards=("a cgroup counts the whole slot",),
+        guards=(Guard.CGROUP_CPU,),
         inspect=_hidden_cpu,
         soft=("processor time of children",),
         limits=msgspec.structs.replace(_BRIEF, processes=4),
@@ -238,7 +244,7 @@ while True:
         name="hide_processor_time_by_default",
         family=Family.PROCESSES,
         tries="Burn processor time in a child that nobody waits for, without having asked for processes.",
-        guards=("a cgroup counts the whole slot", "fork is refused"),
+        guards=(Guard.CGROUP_CPU, Guard.REFUSED_FORK),
         inspect=_hidden_cpu,
         limits=_BRIEF,
         source=_BURN,

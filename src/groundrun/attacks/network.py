@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from groundrun.attacks.attack import Aftermath, Attack, Family
+from groundrun.attacks.guards import Guard
 
 _EMPTY, _SECCOMP = "an empty network namespace", "seccomp"
 
@@ -20,7 +21,7 @@ ATTACKS = (
         name="tcp",
         family=Family.NETWORK,
         tries="Connect to a server on 127.0.0.1, also by TCP fast open.",
-        guards=(_EMPTY, _SECCOMP),
+        guards=(Guard.NET_NAMESPACE,),
         unguarded=True,
         source="""
 import socket
@@ -34,7 +35,8 @@ attempt("six", lambda: socket.create_connection(("::ffff:127.0.0.1", scene["tcp"
         name="udp",
         family=Family.NETWORK,
         tries="Send a datagram to 127.0.0.1.",
-        guards=(_EMPTY, _SECCOMP),
+        guards=(Guard.NET_NAMESPACE,),
+        at_landlock=(Guard.REFUSED_SOCKETS,),
         unguarded=True,
         source="""
 import socket
@@ -45,7 +47,8 @@ attempt("send", lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(
         name="unix_path",
         family=Family.NETWORK,
         tries="Reach a server through a unix socket in the file system.",
-        guards=("the socket is not in the root", _SECCOMP),
+        guards=(Guard.VIEW, Guard.REFUSED_SOCKETS),
+        at_landlock=(Guard.REFUSED_SOCKETS,),
         unguarded=True,
         source="""
 import socket
@@ -57,7 +60,7 @@ attempt("datagram", lambda: socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sen
         name="unix_abstract",
         family=Family.NETWORK,
         tries="Reach a server through an abstract unix socket.",
-        guards=(_EMPTY, _SECCOMP, "landlock 6"),
+        guards=(Guard.NET_NAMESPACE, Guard.REFUSED_SOCKETS, Guard.LANDLOCK_SCOPES),
         unguarded=True,
         source="""
 import socket
@@ -69,7 +72,7 @@ attempt("datagram", lambda: socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sen
         name="socketpair_turned",
         family=Family.NETWORK,
         tries="Turn one end of an allowed socket pair towards a server outside: a datagram end may send anywhere.",
-        guards=(_EMPTY, "the socket is not in the root", _SECCOMP),
+        guards=(Guard.VIEW,),
         unguarded=True,
         source="""
 import socket
@@ -88,7 +91,8 @@ for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_RAW, socket.SOCK
         name="listen",
         family=Family.NETWORK,
         tries="Serve on a port that others on the machine can reach.",
-        guards=(_EMPTY, _SECCOMP),
+        guards=(Guard.NET_NAMESPACE,),
+        at_landlock=(Guard.REFUSED_SOCKETS,),
         watched=True,
         unguarded=True,
         source="""
@@ -107,7 +111,7 @@ time.sleep(0.4)
         name="exotic_sockets",
         family=Family.NETWORK,
         tries="Make sockets and socket pairs of every family, which reaches (and loads) seldom used parts of the kernel.",
-        guards=(_SECCOMP,),
+        guards=(Guard.REFUSED_SOCKETS,),
         inspect=_reached,
         source="""
 reached, plain = [], (1, 2, 10)
@@ -127,9 +131,10 @@ say(reached=reached)
         name="channel_peer",
         family=Family.NETWORK,
         tries="Ask the channel to the grader who made it, and act on that process: signal it, take its descriptors, join its namespaces.",
-        guards=("process namespace", _SECCOMP),
+        guards=(Guard.PID_NAMESPACE, Guard.PRIVATE_USER, Guard.LANDLOCK_SCOPES),
         inspect=_peer,
         paired=True,
+        as_caller=True,
         source="""
 import fcntl, signal, struct, socket
 channel = socket.socket(fileno=3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from groundrun.attacks.attack import SMALL, Aftermath, Attack, Family
+from groundrun.attacks.guards import Guard
 from groundrun.engine.guest.job import REPORT_BYTES
 from groundrun.records import Outcome
 
@@ -56,7 +57,7 @@ ATTACKS = (
         name="flood_stdout",
         family=Family.OUTPUT,
         tries="Write 256 MiB to the standard output.",
-        guards=("RLIMIT_FSIZE", "head and tail are kept"),
+        guards=(Guard.BOUNDED_OUTPUT,),
         inspect=_flooded,
         source=_flood(1),
     ),
@@ -64,7 +65,7 @@ ATTACKS = (
         name="flood_stderr",
         family=Family.OUTPUT,
         tries="Write 256 MiB to the standard error.",
-        guards=("RLIMIT_FSIZE", "head and tail are kept"),
+        guards=(Guard.BOUNDED_OUTPUT,),
         inspect=_flooded,
         source=_flood(2),
     ),
@@ -72,7 +73,7 @@ ATTACKS = (
         name="hostile_output",
         family=Family.OUTPUT,
         tries="Print terminal escapes, NUL, invalid UTF-8 and words that look like ours.",
-        guards=("output is bytes", "escapes are shown as text"),
+        guards=(Guard.RAW_OUTPUT,),
         inspect=_exact,
         source=f"os.write(1, {HOSTILE!r})\nos.write(2, {HOSTILE!r})\n",
     ),
@@ -80,12 +81,12 @@ ATTACKS = (
         name="hostile_exception",
         family=Family.OUTPUT,
         tries="End with an exception whose text and type no file can hold.",
-        guards=("what a program says of itself is checked",),
+        guards=(Guard.CHECKED_ENDING,),
         source="""
 class Broken(Exception):
     def __str__(self):
         return "\\ud800\\udfff" * 1000 + "\\x00\\x1b[2J"
-Broken.__qualname__ = Broken.__name__ = "\\ud8000"
+Broken.__qualname__ = "\\ud8000"
 Broken.__module__ = "a\\ud800"
 raise Broken
 """,
@@ -94,7 +95,7 @@ raise Broken
         name="exception_that_fights_back",
         family=Family.OUTPUT,
         tries="End with an exception whose text never comes, in an excepthook of its own, with closed streams.",
-        guards=("limits hold to the end",),
+        guards=(Guard.OWN_ENDING,),
         inspect=lambda aftermath: ["it counts as well ended"] if aftermath.execution.outcome is Outcome.OK else [],
         source="""
 class Broken(Exception):
@@ -110,7 +111,7 @@ raise Broken
         name="forged_ending",
         family=Family.OUTPUT,
         tries="Write lies of impossible length into the region in which the run's end is told.",
-        guards=("every length is checked by the host",),
+        guards=(Guard.CHECKED_ENDING,),
         inspect=_forged,
         source=_FIND_JOB
         + """
@@ -123,10 +124,24 @@ os._exit(1)
 """,
     ),
     Attack(
+        name="unstorable_ending",
+        family=Family.OUTPUT,
+        tries="Tell an end in words that no file can hold.",
+        guards=(Guard.CHECKED_ENDING,),
+        inspect=_forged,
+        source=_FIND_JOB
+        + """
+said = b'{"kind": "raised", "type": "\\ud800", "message": "\\udfff", "traceback": "\\ud801"}'
+job._write(0, len(said).to_bytes(4, "little"))
+job._write(8, said)
+os._exit(1)
+""",
+    ),
+    Attack(
         name="nested_ending",
         family=Family.OUTPUT,
         tries="Tell an end that is nested ten thousand levels deep.",
-        guards=("what can't be read is nothing",),
+        guards=(Guard.CHECKED_ENDING,),
         inspect=_forged,
         source=_FIND_JOB
         + """
@@ -140,12 +155,12 @@ os._exit(1)
         name="race_with_collection",
         family=Family.OUTPUT,
         tries="Change files while they are collected, so that their contents are taken for names.",
-        guards=("everything is dead before the first file is read", "only names that were asked for come back"),
+        guards=(Guard.DEAD_BEFORE_COLLECTION, Guard.COLLECT_WANTED),
         inspect=_forged_name,
         collect=("a", "b"),
         limits=msgspec.structs.replace(SMALL, processes=8),
         source="""
-open("b", "wb").write((b"\\x04\\x00\\x00\\x00\\x04\\x00\\x00\\x00evilEVIL" * 50000))
+open("b", "wb").write(b"padding" + (b"\\x04\\x00\\x00\\x00\\x04\\x00\\x00\\x00evilEVIL" * 50000))
 open("a", "wb").write(bytes(1 << 20))
 for _ in range(2):
     if os.fork() == 0:

@@ -52,6 +52,7 @@ _ATTRIBUTES = frozenset(
     " open scope data-state aria-label aria-labelledby aria-hidden viewbox preserveaspectratio d x y cx cy r width height transform opacity"
     " fill fill-opacity stroke-width stroke-linecap stroke-dasharray text-anchor".split()
 )
+_POLICY = "default-src &#39;none&#39;"
 _NAME = re.compile(r"#?[A-Za-z0-9._-]+")
 
 
@@ -100,8 +101,11 @@ PAGE_ATTACKS = (
 )
 
 
-def run_page_attack(engine: Engine, attack: PageAttack) -> Result:
-    """Judge the candidate, render the page of the run, and look for it there. Raises ExtraMissing where no page can be rendered."""
+def run_page_attack(engine: Engine, attack: PageAttack, *, acting: bool = False) -> Result:
+    """Judge the candidate, render the page of the run, and look for it there. Raises ExtraMissing where no page can be rendered.
+
+    acting: markup under a policy that lets nothing load or run has won nothing.
+    """
     problem = _make_problem()
     completion = Completion(task_id=problem.task_id, text=attack.source, solution=attack.source, model=_hostile(CANARY))
     benchmark = Benchmark(name="attacks", version="1", address="", licence="", folder="", files=(), sha256="0")
@@ -118,7 +122,7 @@ def run_page_attack(engine: Engine, attack: PageAttack) -> Result:
     evidence = verdict.evidence
     if attack.travels and (evidence is None or CANARY not in f"{evidence.message}{evidence.stdout}"):
         return _result(attack, Ruling.FOOLED, "the attack never started: its words are not in the evidence")
-    won = list(find_markup(page, CANARY, _DATA_CANARY))
+    won = [] if acting and _POLICY in page else list(find_markup(page, CANARY, _DATA_CANARY))
     if won:
         return _result(attack, Ruling.FOOLED, "; ".join(won)[:500])
     return _result(attack, Ruling.CONTAINED, "in the page as text only")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from groundrun.attacks.attack import Aftermath, Attack, Family
+from groundrun.attacks.guards import Guard
 from groundrun.records import Outcome
 
 _PIDS, _SECCOMP = "a process namespace", "seccomp"
@@ -22,7 +23,8 @@ ATTACKS = (
         name="kill_another",
         family=Family.PROCESSES,
         tries="Kill a process of the same user, by every call that sends a signal.",
-        guards=(_PIDS, _SECCOMP),
+        guards=(Guard.PID_NAMESPACE, Guard.PRIVATE_USER, Guard.LANDLOCK_SCOPES),
+        at_landlock=(Guard.REFUSED_SIGNALS, Guard.PRIVATE_USER, Guard.LANDLOCK_SCOPES),
         unguarded=True,
         source="""
 import signal
@@ -40,7 +42,7 @@ attempt("end", lambda: os.kill(pid, signal.SIGKILL))
         name="signal_by_descriptor",
         family=Family.PROCESSES,
         tries="Have the kernel signal another process when a descriptor becomes readable (F_SETOWN, F_SETSIG, FIOSETOWN).",
-        guards=(_PIDS, "landlock 6", _SECCOMP),
+        guards=(Guard.REFUSED_DESCRIPTOR_TRICKS, Guard.PID_NAMESPACE, Guard.PRIVATE_USER, Guard.LANDLOCK_SCOPES),
         unguarded=True,
         source="""
 import fcntl, signal, socket, struct
@@ -64,7 +66,7 @@ attempt("SIOCSPGRP", lambda: (fcntl.ioctl(left, 0x8902, struct.pack("i", pid)), 
         name="kill_everyone",
         family=Family.PROCESSES,
         tries="Ask whether every process at once may be signalled (signal 0 tells, and delivers nothing), then kill the own group.",
-        guards=(_PIDS, "landlock 6", _SECCOMP, "own session"),
+        guards=(Guard.OWN_SESSION, Guard.LANDLOCK_SCOPES),
         inspect=lambda aftermath: aftermath.went_through("everyone"),
         unguarded=True,
         source="""
@@ -79,7 +81,7 @@ os.kill(0, signal.SIGKILL)
         name="kill_the_engine",
         family=Family.PROCESSES,
         tries="Kill the own parent and, in a process namespace, its first process, to force a mask.",
-        guards=(_PIDS, "landlock 6", _SECCOMP),
+        guards=(Guard.PID_NAMESPACE, Guard.LANDLOCK_SCOPES),
         source="""
 import signal
 for pid in (os.getppid() or 1,):  # the zygote, which is ours; process 1 only where the namespace is the own one
@@ -98,7 +100,8 @@ os.kill(os.getpid(), signal.SIGKILL)
         name="slow_another",
         family=Family.PROCESSES,
         tries="Change priority, processors, scheduler and limits of another process.",
-        guards=(_PIDS, _SECCOMP),
+        guards=(Guard.PID_NAMESPACE, Guard.PRIVATE_USER),
+        at_landlock=(Guard.REFUSED_FOREIGN_PIDS, Guard.PRIVATE_USER),
         unguarded=True,
         source="""
 import resource, struct
@@ -116,7 +119,7 @@ attempt("limit", lambda: resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, 3)))
         name="slow_every_process",
         family=Family.PROCESSES,
         tries="Ask whether the priority of every process of the user may be set, to the value of the most urgent: it changes nothing.",
-        guards=(_PIDS, "a private user", _SECCOMP),
+        at_landlock=(Guard.REFUSED_FOREIGN_PIDS, Guard.PRIVATE_USER),
         inspect=_every_process,
         source="""
 # with the right to renice the question itself would change other processes: then it isn't asked, and having the right is the finding
@@ -137,7 +140,7 @@ say(**{"every process of the user": {"reached": reached}})
         name="trace_another",
         family=Family.PROCESSES,
         tries="Trace another process, read and write its memory, take its descriptors.",
-        guards=(_SECCOMP, _PIDS),
+        guards=(Guard.CAPABILITIES, Guard.LANDLOCK_DOMAIN),
         inspect=_any,
         source="""
 import struct

@@ -5,11 +5,13 @@ from __future__ import annotations
 import msgspec
 
 from groundrun.attacks.attack import SMALL, Aftermath, Attack, Family
+from groundrun.attacks.guards import Guard
 from groundrun.records import MEBIBYTE, Outcome
 
 _CGROUP, _SPACE = "a cgroup of memory", "RLIMIT_AS"
 _TIGHT = msgspec.structs.replace(SMALL, memory_bytes=64 * MEBIBYTE)
 _MANY = msgspec.structs.replace(_TIGHT, processes=16)
+_DEEPEST = 60_000  # levels of repr, of which 8 MiB of stack hold a third
 _ALLOWED_MB = 128  # twice the limit: an interpreter of its own comes on top for each process
 
 
@@ -28,12 +30,22 @@ def _ended(aftermath: Aftermath) -> list[str]:
     return ["it ended as if nothing had happened"] if aftermath.execution.outcome is Outcome.OK else []
 
 
+def _computed(aftermath: Aftermath) -> list[str]:
+    outcome = aftermath.execution.outcome
+    return [] if outcome is Outcome.CPU_LIMIT else [f"it ended as {outcome.value}"]
+
+
+def _shallow(aftermath: Aftermath) -> list[str]:
+    depth = aftermath.number("depth")
+    return [*_ended(aftermath), *([f"its stack grew to {depth} levels"] if depth > _DEEPEST else [])]
+
+
 ATTACKS = (
     Attack(
         name="memory",
         family=Family.RESOURCES,
         tries="Hold five times the memory allowed, in one process.",
-        guards=(_CGROUP, _SPACE),
+        guards=(Guard.CGROUP_MEMORY, Guard.RLIMIT_AS),
         inspect=_stopped,
         limits=_TIGHT,
         source="""
@@ -47,7 +59,7 @@ for n in range(20):
         name="memory_of_children",
         family=Family.RESOURCES,
         tries="Hold five times the memory allowed, in eight processes that each hold less.",
-        guards=(_CGROUP,),
+        guards=(Guard.CGROUP_MEMORY,),
         inspect=_held,
         soft=("total memory",),
         limits=_MANY,
@@ -74,7 +86,7 @@ while time.monotonic() < until:
         name="memory_files",
         family=Family.RESOURCES,
         tries="Hold five times the memory allowed in anonymous files, which no address space shows.",
-        guards=(_CGROUP, "seccomp"),
+        guards=(Guard.CGROUP_MEMORY, Guard.REFUSED_UNOWNED_MEMORY),
         inspect=_held,
         soft=("memfd", "anonymous files"),
         limits=_TIGHT,
@@ -91,7 +103,7 @@ for n in range(80):
         name="memory_segments",
         family=Family.RESOURCES,
         tries="Hold five times the memory allowed in shared memory segments that nobody has attached.",
-        guards=(_CGROUP, "seccomp"),
+        guards=(Guard.CGROUP_MEMORY, Guard.REFUSED_UNOWNED_MEMORY),
         inspect=_held,
         soft=("shared memory",),
         limits=_TIGHT,
@@ -111,7 +123,7 @@ for n in range(20):
         name="memory_in_flight",
         family=Family.RESOURCES,
         tries="Hold memory in pipes and sockets that nobody reads.",
-        guards=(_CGROUP, "RLIMIT_NOFILE"),
+        guards=(Guard.CGROUP_MEMORY, Guard.REFUSED_UNOWNED_MEMORY),
         inspect=_held,
         limits=_TIGHT,
         source="""
@@ -139,13 +151,19 @@ for n in range(110):
         name="deep_recursion",
         family=Family.RESOURCES,
         tries="Recurse without end, in Python and in C.",
-        guards=("RLIMIT_STACK", "RLIMIT_AS"),
-        inspect=_ended,
+        guards=(Guard.RLIMIT_STACK,),
+        at_landlock=(Guard.RLIMIT_STACK,),
+        inspect=_shallow,
         source="""
 import threading
 sys.setrecursionlimit(10 ** 9)
+depth = 0
 class Deep:
     def __repr__(self):
+        global depth
+        depth += 1
+        if not depth % 2000:
+            say(depth=depth)
         return repr(self)
 repr(Deep())
 """,
@@ -154,8 +172,8 @@ repr(Deep())
         name="big_number",
         family=Family.RESOURCES,
         tries="Stay inside one long operation that no Python code can interrupt.",
-        guards=("SIGKILL at the limit of processor time",),
-        inspect=_ended,
+        guards=(Guard.PROCESSOR_CLOCK, Guard.RLIMIT_CPU),
+        inspect=_computed,
         limits=msgspec.structs.replace(SMALL, cpu_s=0.5),
         source="x = 7 ** (10 ** 9)\n",
     ),

@@ -33,7 +33,14 @@ _GET_FLAGS = 0x80086601
 _IPC_CREATE, _IPC_REMOVE = 0o1000, 0
 _SHARED_BYTES = 4096
 _CANARY = """
-import os, signal, sys
+import ctypes, os, signal, struct, sys
+libc, owner = ctypes.CDLL(None), int(sys.argv[2])
+if owner >= 0:
+    os.setgroups([])
+    os.setresgid(owner, owner, owner)
+    os.setresuid(owner, owner, owner)
+    libc.prctl(4, 1, 0, 0, 0)
+libc.capset(struct.pack("II", 0x20080522, 0), bytes(24))  # no better guarded than a process of an ordinary user
 log = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND)
 def note(number, frame):
     os.write(log, signal.Signals(number).name.encode() + b" ")
@@ -50,9 +57,13 @@ def _new_secret() -> str:
 
 
 class Scene:
-    """Canaries, from `with` to its end. `secret` is what programs must not learn, `job_secret` what one job must not learn of another."""
+    """Canaries, from `with` to its end. `secret` is what programs must not learn, `job_secret` what one job must not learn of another.
 
-    def __init__(self) -> None:
+    owner: the user that files and process belong to, as root; the present one by default.
+    """
+
+    def __init__(self, owner: int | None = None) -> None:
+        self.owner = owner
         self.secret, self.job_secret = _new_secret(), _new_secret()
         self.mark = f"gr-{secrets.token_hex(4)}"
         self._stack = contextlib.ExitStack()
@@ -83,6 +94,7 @@ class Scene:
                 "folder": str(self.folder),
                 "file": str(self.folder / "file.txt"),
                 "secret": str(self.folder / "secret.txt"),
+                "private": str(self.folder / "private.txt"),
                 "pid": self.process.pid,
                 "word": [SECRET_WORD[:4], SECRET_WORD[4:]],
                 "tcp": self._listeners["tcp"].getsockname()[1],
@@ -139,13 +151,16 @@ class Scene:
         for name, content in (
             ("file.txt", "whole\n"),
             ("secret.txt", self.secret),
+            ("private.txt", self.secret),
             ("work/secret.txt", self.secret),
             ("log", ""),
             ("watched", ""),
         ):
             path = self.folder / name
             path.write_text(content)
-            path.chmod(0o666)
+            path.chmod(0o600 if name == "private.txt" else 0o666)
+            if self.owner is not None:
+                os.chown(path, self.owner, self.owner)
 
     def _clear(self) -> None:
         for path in self.folder.iterdir():
@@ -218,7 +233,7 @@ class Scene:
         return list(found)
 
     def _start_process(self) -> None:
-        command = [sys.executable, "-I", "-S", "-c", _CANARY, str(self.folder / "log")]
+        command = [sys.executable, "-I", "-S", "-c", _CANARY, str(self.folder / "log"), str(-1 if self.owner is None else self.owner)]
         self.process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
         )

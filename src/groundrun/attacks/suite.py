@@ -22,10 +22,11 @@ from groundrun.attacks.scene import Scene, watch
 from groundrun.engine import Engine, Job
 from groundrun.errors import EngineError, ExtraMissing, UsageError
 from groundrun.judging import Calibration, calibrate, judge
-from groundrun.records import Execution, Isolation, Program, Rung, Verdict
+from groundrun.records import CpuSource, Execution, Isolation, Program, Rung, Verdict
 
 _IDLE = "import time\ntime.sleep(0.5)\n"
 _NORMAL = "print(6 * 7, flush=True)\n"
+NEVER_STARTED = "the attack never started"
 Progress = Callable[[Result], None]
 
 
@@ -86,8 +87,10 @@ def run_attack(engine: Engine, attack: Attack, scene: Scene) -> Result:
         scene.damages()
         return _result(attack, Ruling.FOOLED, f"it forced a fault of ours: {error}")
     hard = [*scene.damages(), *aftermath.seen, *_leaks(aftermath), *_unstorable(aftermath.execution)]
-    if "began" not in aftermath.said:
-        hard.append(f"the attack never started: {aftermath.execution.stderr[-300:].decode('utf-8', 'replace')}")
+    if _is_blamed(aftermath.execution):
+        hard.append("it took its worker down, again and again")
+    elif "began" not in aftermath.said:
+        hard.append(f"{NEVER_STARTED}: {aftermath.execution.stderr[-300:].decode('utf-8', 'replace')}")
     if aftermath.later.get("normal") is not True:
         hard.append("a normal program after it did not run as it should")
     try:
@@ -135,6 +138,11 @@ def _read_said(execution: Execution) -> dict[str, Any]:
 def _leaks(aftermath: Aftermath) -> list[str]:
     execution = aftermath.execution
     return aftermath.scene.leaks(execution.stdout, execution.stderr, execution.report, *execution.files.values())
+
+
+def _is_blamed(execution: Execution) -> bool:
+    """Whether the engine, not the program's process, tells the end: the worker was lost each time it ran."""
+    return execution.cost.cpu_source is CpuSource.NOTHING and execution.exception is not None and execution.exception.type == "WorkerLost"
 
 
 def _unstorable(execution: Execution) -> list[str]:

@@ -32,6 +32,7 @@
 
 #include "fault.h"
 #include "io.h"
+#include "weak.h"
 #include "wire.h"
 
 #define SYS_LANDLOCK_CREATE 444
@@ -108,6 +109,7 @@ static int install(const struct sock_filter *filter, unsigned short length) {
 
 /* What an execve could give back; the zygote keeps the capabilities that it uses. */
 static void drop_bounding_set(void) {
+    if (!GUARD("bounding-set")) return;
     prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
     for (int number = 0; number <= LAST_CAPABILITY; number++)
         if (prctl(PR_CAPBSET_DROP, number, 0, 0, 0) && errno == EINVAL) break;
@@ -116,7 +118,7 @@ static void drop_bounding_set(void) {
 /* Install the base filter in the zygote: every child inherits it. 0 or -errno. */
 int gr_install(const void *filter, int length) {
     drop_bounding_set();
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)) return -errno;
+    if ((GUARD("no-new-privileges") && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) || (GUARD("undumpable") && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0))) return -errno;
     return install(filter, (unsigned short)length) ? -errno : 0;
 }
 
@@ -234,7 +236,7 @@ static void reap(void) {
         while (i < MAX_CHILDREN && children[i] != ended.si_pid) i++;
         /* At rung landlock the whole session is one process group that nothing can leave (tail filter); it dies at once, while its leader, not
          * reaped yet, keeps the number from meaning anything else. */
-        if (!namespaces && i < MAX_CHILDREN) kill(-ended.si_pid, SIGKILL);
+        if (!namespaces && i < MAX_CHILDREN && GUARD("group-kill")) kill(-ended.si_pid, SIGKILL);
         if (wait4(ended.si_pid, &status, __WALL, &usage) != ended.si_pid) return;
         if (i == MAX_CHILDREN) continue; /* no program can make itself siblings; a slot must not wait for one all the same */
         children[i] = 0;
@@ -258,7 +260,7 @@ int gr_wait(char *guest) {
     if (wanted.version != VERSION || place_count != 2) return -EPROTO;
     memcpy(guest, wanted.guest, GUEST_NAME);
     guest[GUEST_NAME - 1] = 0;
-    if (namespaces && syscall(SYS_setns, places[0], CLONE_NEWPID)) {
+    if (namespaces && GUARD("pid-namespace") && syscall(SYS_setns, places[0], CLONE_NEWPID)) {
         notify(NOTICE_FAILED, 0, 0, errno, 0, wanted.serial, "joining the slot's pid namespace");
         close_all(places, place_count);
         return 2;
@@ -279,6 +281,7 @@ void gr_forked(int pid, int error) {
 
 static void limit(int resource, uint64_t value, const char *name) {
     struct rlimit now, wanted = {value, value};
+    if (!GUARD(name)) wanted.rlim_cur = wanted.rlim_max = value = RLIM_INFINITY; /* as much as the host gives */
     if (getrlimit(resource, &now)) give_up(name);
     if (now.rlim_max != RLIM_INFINITY && now.rlim_max < value) wanted.rlim_cur = wanted.rlim_max = now.rlim_max;
     if (setrlimit(resource, &wanted)) give_up(name);
@@ -288,7 +291,7 @@ static void drop_capabilities(void) {
     struct __user_cap_header_struct head = {_LINUX_CAPABILITY_VERSION_3, 0};
     struct __user_cap_data_struct none[2];
     memset(none, 0, sizeof none);
-    if (syscall(SYS_capset, &head, none)) give_up("capset");
+    if (GUARD("capabilities") && syscall(SYS_capset, &head, none)) give_up("capset");
 }
 
 /* In the child, ahead of its order: enter the slot and give up every right. Doesn't return when a guard can't be had. */
@@ -298,14 +301,14 @@ void gr_settle(const char *work) {
     signal(SIGCHLD, SIG_DFL);
     sigprocmask(SIG_SETMASK, &none, NULL);
     line = places[1];
-    if (namespaces && syscall(SYS_setns, places[0], CLONE_NEWNS | CLONE_NEWIPC)) give_up("setns");
+    if (namespaces && syscall(SYS_setns, places[0], CLONE_NEWNS | (GUARD("ipc-namespace") ? CLONE_NEWIPC : 0))) give_up("setns");
     if (FAULT("child.slot")) give_up("entering the slot");
     if (cgroup_count && write(cgroups[wanted.group % (uint32_t)cgroup_count], "0", 1) != 1) give_up("joining the cgroup");
     int own = fcntl(line, F_DUPFD_CLOEXEC, 64), rules = fcntl(ruleset, F_DUPFD_CLOEXEC, 64);
     if (own < 0 || rules < 0 || dup3(own, LINE_FD, O_CLOEXEC) < 0 || (line = LINE_FD, dup3(rules, JOB_FD, O_CLOEXEC)) < 0) give_up("dup");
     close(CHANNEL_FD);
-    if (syscall(SYS_close_range, LINE_FD + 1, ~0u, 0)) give_up("close_range");
-    if (setsid() < 0) give_up("setsid");
+    if (GUARD("closed-descriptors") && syscall(SYS_close_range, LINE_FD + 1, ~0u, 0)) give_up("close_range");
+    if (GUARD("own-session") && setsid() < 0) give_up("setsid");
     umask(022);
     limit(RLIMIT_CORE, 0, "RLIMIT_CORE");
     limit(RLIMIT_MEMLOCK, 65536, "RLIMIT_MEMLOCK");
@@ -319,7 +322,7 @@ void gr_settle(const char *work) {
     }
     if (chdir(work)) give_up("entering the working folder");
     if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0)) give_up("prctl");
-    if (syscall(SYS_LANDLOCK_RESTRICT, JOB_FD, 0)) give_up("landlock");
+    if (GUARD("landlock-domain") && syscall(SYS_LANDLOCK_RESTRICT, JOB_FD, 0)) give_up("landlock");
     close(JOB_FD);
     drop_capabilities();
     if (FAULT("child.settled")) give_up("settling");
@@ -356,7 +359,7 @@ void *gr_begin(int *channel, char *guest) {
     }
     if (FAULT("child.guarded")) give_up("seccomp");
     notify(NOTICE_STARTED, 0, 0, 0, 0, 0, NULL);
-    if (syscall(SYS_close_range, LINE_FD, ~0u, 0)) _exit(125);
+    if (GUARD("closed-descriptors") && syscall(SYS_close_range, LINE_FD, ~0u, 0)) _exit(125);
     return region;
 }
 

@@ -24,6 +24,7 @@
 #include "fault.h"
 #include "io.h"
 #include "warden.h"
+#include "weak.h"
 #include "wire.h"
 
 #define SYS_OPENAT2 437
@@ -65,6 +66,7 @@ int collect_files(int folder, int in, int out, uint64_t budget) {
         *end = 0;
         /* BENEATH | NO_SYMLINKS | NO_MAGICLINKS | NO_XDEV */
         struct how how = {O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY, 0, 0x08 | 0x04 | 0x02 | 0x01};
+        if (!GUARD("collect-beneath")) how = (struct how){O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY, 0, 0};
         int fd = (int)syscall(SYS_OPENAT2, folder, name, &how, sizeof how), failed = 0;
         struct stat what;
         if (fd < 0) continue;
@@ -86,6 +88,8 @@ static void reap_orphans(void) {
 
 static int mount_slot(uint64_t disk, uint64_t inodes, unsigned long flags) {
     char options[96];
+    if (!GUARD("disk-bytes")) disk = 0; /* no bound */
+    if (!GUARD("disk-inodes")) inodes = 0;
     snprintf(options, sizeof options, "size=%llu,nr_inodes=%llu,mode=0755", (unsigned long long)disk, (unsigned long long)inodes);
     return mount("slot", SLOT, "tmpfs", MS_NOSUID | MS_NODEV | flags, options);
 }
@@ -131,7 +135,8 @@ static void run_init(int control, uint64_t disk, uint64_t inodes) {
         if (command.what == COMMAND_RESIZE) {
             if (mount_slot(command.disk, command.inodes, MS_REMOUNT)) command.error = errno;
         } else if (command.what == COMMAND_COLLECT && count == 2) {
-            kill(-1, SIGKILL);
+            if (GUARD("pid-namespace") && GUARD("dead-before-collection")) kill(-1, SIGKILL);
+            if (!GUARD("early-folder")) folder = open(SLOT "/work", O_PATH | O_DIRECTORY | O_CLOEXEC);
             if (collect_files(folder, fds[0], fds[1], command.disk)) command.error = errno;
         }
         if (command.what == COMMAND_INTERRUPT && kill((pid_t)command.disk, SIGINT)) command.error = errno;
@@ -152,8 +157,11 @@ static int ask(struct slot *slot, struct command command, int *fds, int count) {
 int make_slot(struct slot *slot, uint64_t disk, uint64_t inodes) {
     int ends[2], none[MAX_FDS];
     struct command ready = {0, 0, 0, 0};
+    static struct slot kept;
+    if (!GUARD("single-use") && kept.init) return *slot = kept, 0;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends)) return -1;
-    pid_t pid = FAULT("slot.clone") ? -1 : (pid_t)syscall(SYS_clone, CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | SIGCHLD, 0, 0, 0, 0);
+    const int flags = (GUARD("pid-namespace") ? CLONE_NEWPID : 0) | CLONE_NEWNS | (GUARD("ipc-namespace") ? CLONE_NEWIPC : 0) | SIGCHLD;
+    pid_t pid = FAULT("slot.clone") ? -1 : (pid_t)syscall(SYS_clone, flags, 0, 0, 0, 0);
     if (pid == 0) run_init(ends[1], disk, inodes);
     int error = errno;
     close(ends[1]);
@@ -165,7 +173,7 @@ int make_slot(struct slot *slot, uint64_t disk, uint64_t inodes) {
         return -1;
     }
     slot->pidfd = open_pidfd(pid);
-    if (slot->pidfd >= 0 && receive_message(slot->control, &ready, sizeof ready, none) >= 0 && !ready.error) return 0;
+    if (slot->pidfd >= 0 && receive_message(slot->control, &ready, sizeof ready, none) >= 0 && !ready.error) return kept = *slot, 0;
     error = ready.error ? ready.error : errno;
     end_slot(slot);
     errno = error;
@@ -194,12 +202,13 @@ int slot_interrupt(struct slot *slot, pid_t target) {
 }
 
 void kill_slot(const struct slot *slot) {
-    if (slot->init > 0) kill(slot->init, SIGKILL);
+    if (slot->init > 0 && GUARD("single-use")) kill(slot->init, SIGKILL);
 }
 
 uint64_t end_slot(struct slot *slot) {
     struct rusage usage;
     memset(&usage, 0, sizeof usage);
+    if (!GUARD("single-use")) return *slot = (struct slot){.pidfd = -1, .control = -1}, 0;
     kill_slot(slot);
     if (slot->init > 0) {
         while (wait4(slot->init, NULL, __WALL, &usage) < 0 && errno == EINTR) {}

@@ -26,6 +26,7 @@
 #include "fault.h"
 #include "io.h"
 #include "warden.h"
+#include "weak.h"
 #include "wire.h"
 
 #define INSIDE_UID 1000
@@ -103,7 +104,7 @@ static void write_map(pid_t pid, const char *name, uint32_t inside, uint32_t out
 static void gain_namespaces(void) {
     uid_t uid = geteuid();
     gid_t gid = getegid();
-    if (policy.uid && !unshare(CLONE_NEWNS)) return;
+    if ((policy.uid || !GUARD("user-namespace")) && !unshare(CLONE_NEWNS)) return;
     policy.uid = 0;
     if (unshare(CLONE_NEWUSER | CLONE_NEWNS)) fail("unshare(CLONE_NEWUSER | CLONE_NEWNS) is refused");
     write_proc(getpid(), "setgroups", "deny");
@@ -144,13 +145,13 @@ static void run_jail(int go) {
     set_cleanup(NULL); /* the warden outside removes what it made */
     if (read(go, &byte, 1) != 1) _exit(1);
     setgroups(0, NULL); /* refused where the map came from an unprivileged user, who has no groups to shed there */
-    if (setresgid(INSIDE_UID, INSIDE_UID, INSIDE_UID) || setresuid(INSIDE_UID, INSIDE_UID, INSIDE_UID)) fail("becoming the jail's user");
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) fail("prctl");
+    if (GUARD("user-namespace") && (setresgid(INSIDE_UID, INSIDE_UID, INSIDE_UID) || setresuid(INSIDE_UID, INSIDE_UID, INSIDE_UID))) fail("becoming the jail's user");
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) || (GUARD("undumpable") && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)) || (GUARD("no-new-privileges") && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))) fail("prctl");
     if (read(go, &byte, 1) != 1) _exit(1); /* the warden was still there after PDEATHSIG was set */
     close(go);
     prctl(PR_SET_NAME, "groundrun-jail", 0, 0, 0);
     if (FAULT("jail.start")) fail("starting the jail");
-    if (sethostname("groundrun", 9)) {
+    if (GUARD("uts-namespace") && sethostname("groundrun", 9)) {
         if (errno != EPERM) fail("sethostname");
         unnamed = errno; /* a filter that ties the call to a capability of the host's; told, and no reason to give up a rung */
     }
@@ -162,7 +163,8 @@ static void guard_jail(int outside) __attribute__((noreturn));
 static void guard_jail(int outside) {
     int go[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, go)) fail("socketpair");
-    const int flags = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNS | SIGCHLD;
+    const int flags = (GUARD("user-namespace") ? CLONE_NEWUSER : 0) | (GUARD("pid-namespace") ? CLONE_NEWPID : 0) | (GUARD("net-namespace") ? CLONE_NEWNET : 0) |
+                      (GUARD("ipc-namespace") ? CLONE_NEWIPC : 0) | (GUARD("uts-namespace") ? CLONE_NEWUTS : 0) | CLONE_NEWNS | SIGCHLD;
     pid_t jail = (pid_t)syscall(SYS_clone, flags, 0, 0, 0, 0);
     if (jail < 0) fail("clone with new namespaces is refused");
     if (jail == 0) {
@@ -170,9 +172,9 @@ static void guard_jail(int outside) {
         run_jail(go[1]);
     }
     close(go[1]);
-    if (!policy.uid) write_proc(jail, "setgroups", "deny");
-    write_map(jail, "uid_map", INSIDE_UID, policy.uid);
-    write_map(jail, "gid_map", INSIDE_UID, policy.uid);
+    if (!policy.uid && GUARD("user-namespace")) write_proc(jail, "setgroups", "deny");
+    if (GUARD("user-namespace")) write_map(jail, "uid_map", INSIDE_UID, policy.uid);
+    if (GUARD("user-namespace")) write_map(jail, "gid_map", INSIDE_UID, policy.uid);
     int watch = open_pidfd(jail);
     if (watch < 0) fail("pidfd_open");
     if (policy.processes_shown) show_processes(watch, outside);
