@@ -6,17 +6,18 @@ What they want is a mask: no verdict is better than a failed one, for a policy t
 from __future__ import annotations
 
 from groundrun.attacks.attack import Cheat
+from groundrun.attacks.guards import Guard
 from groundrun.attacks.puzzles import BALANCED, BIGGER_HALF
 from groundrun.records import Problem
 
-_CAPS = ("caps of the decoder", "the grader's own limit of processor time", "a grader that dies of an answer fails the candidate")
-_LIMITS = ("limits of the candidate",)
-_FRAMES = ("what is no answer is a failure",)
+_CAPS = (Guard.DECODER_CAPS, Guard.BLAMED_CANDIDATE)
+_LIMITS = (Guard.BLAMED_CANDIDATE,)
+_FRAMES = (Guard.CHECKED_ANSWERS, Guard.BLAMED_CANDIDATE)
 _ANSWER = "def bigger_half(numbers):\n"
 _CHANNEL = "import os, socket, struct\nchannel = socket.socket(fileno=3)\n"
 
 
-def _bomb(name: str, tries: str, source: str, guards: tuple[str, ...] = _CAPS, problem: Problem = BIGGER_HALF) -> Cheat:
+def _bomb(name: str, tries: str, source: str, guards: tuple[Guard, ...] = _CAPS, problem: Problem = BIGGER_HALF) -> Cheat:
     return Cheat(name=name, tries=tries, guards=guards, source=source, problem=problem)
 
 
@@ -100,7 +101,7 @@ BOMBS = (
         "half_a_frame",
         "Announce a frame, and never end it.",
         _CHANNEL + "import time\nchannel.sendall(struct.pack('<I', 100) + b'x')\ntime.sleep(100)\n",
-        (*_FRAMES, *_LIMITS),
+        _LIMITS,
     ),
     _bomb(
         "answers_in_advance",
@@ -110,7 +111,7 @@ BOMBS = (
         "for number in range(200):\n"
         "    space['send_frame'](3, space['encode']((number, 'ready' if number == 0 else 'value', True, b'', ())))\n"
         "def balanced(text):\n    return True\n",
-        ("answers carry the number of their question, and the questions' order is the tests' secret",),
+        _FRAMES,
         BALANCED,
     ),
     _bomb(

@@ -120,7 +120,10 @@ def _try(engine: Engine, attack: Any, trial: Trial, scene: Scene, calibrations: 
         if isinstance(attack, PageAttack):
             result = run_page_attack(engine, attack, acting=True)
         elif isinstance(attack, Attack):
-            result = run_attack(engine, attack, scene)
+            for _ in range(attack.chances):
+                result = run_attack(engine, attack, scene)
+                if result.verdict is not Ruling.CONTAINED:
+                    break
         else:
             return _try_cheat(engine, attack, trial, calibrations)
     except ExtraMissing as error:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from groundrun.attacks.attack import Aftermath, Attack, Family
 from groundrun.attacks.guards import Guard
 
-_EMPTY, _SECCOMP = "an empty network namespace", "seccomp"
-
 
 def _reached(aftermath: Aftermath) -> list[str]:
     return [f"the kernel made sockets of {len(reached)} exotic kinds: {reached}"] if (reached := aftermath.said["reached"]) else []

@@ -156,7 +156,7 @@ attempt("lock", lambda: libc.mlock(space, ctypes.c_size_t(4 << 20)) and [][1])
         name="message_queue",
         family=Family.RESOURCES,
         tries="Make message queues that hold more than 64 KiB.",
-        guards=(Guard.RLIMIT_MSGQUEUE,),
+        guards=(Guard.RLIMIT_MSGQUEUE, Guard.LANDLOCK_DOMAIN),
         inspect=_any,
         source="""
 import struct

@@ -52,9 +52,7 @@ REFUSED: dict[Guard, frozenset[str]] = {
     Guard.REFUSED_TRACING: frozenset(
         "ptrace process_vm_readv process_vm_writev process_madvise process_mrelease kcmp pidfd_getfd prctl".split()
     ),
-    Guard.REFUSED_CLOCKS: frozenset(
-        "settimeofday clock_settime clock_adjtime adjtimex stime sethostname setdomainname vhangup".split()
-    ),
+    Guard.REFUSED_CLOCKS: frozenset("settimeofday clock_settime clock_adjtime adjtimex stime sethostname setdomainname vhangup".split()),
     Guard.REFUSED_FOREIGN_PIDS: frozenset(
         "prlimit64 pidfd_open pidfd_send_signal rt_sigqueueinfo rt_tgsigqueueinfo sched_setscheduler sched_setparam sched_setattr"
         " ioprio_set sched_setaffinity setpriority move_pages migrate_pages".split()
