@@ -79,8 +79,8 @@ def nothing(aftermath: Aftermath) -> Iterable[str]:
 class Attack(msgspec.Struct, frozen=True, kw_only=True):
     """A program against the engine.
 
-    tries: one sentence. guards: the smallest set of guards that stops it at rung `namespaces`, at_landlock: at rung `landlock`, where that is
-    to be shown; without it the attack wins, without a part of it it doesn't (`controls`). unproven: why no set can be shown anywhere.
+    tries: one sentence. guards, at_landlock: the smallest set of guards that stops it, on the two rungs, where it can be shown: without the
+    set the attack wins, without a part of it it doesn't (`controls`). unproven: why no set can be shown anywhere.
     source: the program, after the prelude. inspect: what it won, in phrases.
     soft: words of `Isolation.missing`; with an announcement that holds one of them, a win of `inspect` is *bounded*.
     earlier, later: programs before and after it on the same worker. paired: it has a channel to a second, idle program.

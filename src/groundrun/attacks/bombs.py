@@ -13,12 +13,15 @@ from groundrun.records import Problem
 _CAPS = (Guard.DECODER_CAPS, Guard.BLAMED_CANDIDATE)
 _LIMITS = (Guard.BLAMED_CANDIDATE,)
 _FRAMES = (Guard.CHECKED_ANSWERS, Guard.BLAMED_CANDIDATE)
+_WRONG_AT_ONCE = "also without a cap it arrives, and its first part is found wrong: only a test that walks all of an answer would suffer"
 _ANSWER = "def bigger_half(numbers):\n"
 _CHANNEL = "import os, socket, struct\nchannel = socket.socket(fileno=3)\n"
 
 
-def _bomb(name: str, tries: str, source: str, guards: tuple[Guard, ...] = _CAPS, problem: Problem = BIGGER_HALF) -> Cheat:
-    return Cheat(name=name, tries=tries, guards=guards, source=source, problem=problem)
+def _bomb(
+    name: str, tries: str, source: str, guards: tuple[Guard, ...] = _CAPS, problem: Problem = BIGGER_HALF, *, unproven: str = ""
+) -> Cheat:
+    return Cheat(name=name, tries=tries, guards=guards, source=source, problem=problem, unproven=unproven)
 
 
 BOMBS = (
@@ -28,34 +31,51 @@ BOMBS = (
         "import sys\n_P = sys.hash_info.modulus\n"
         + _ANSWER
         + "    return {n * _P: 0 for n in range(6000)}, {n * _P for n in range(6000)}\n",
+        _LIMITS,
     ),
     _bomb(
         "colliding_dict",
-        "Five dicts of 1,500 numbers with the same hash.",
-        "import sys\n_P = sys.hash_info.modulus\n" + _ANSWER + "    return [{n * _P + k: 0 for n in range(1500)} for k in range(5)]\n",
+        "Copies of a dict of 6,000 numbers with the same hash: copying is cheap, building is not.",
+        "import sys\n_P = sys.hash_info.modulus\n"
+        + _ANSWER
+        + "    made = {n * _P: 0 for n in range(6000)}\n    return [made.copy() for _ in range(24)]\n",
     ),
     _bomb(
         "shared_graph",
         "A list that holds itself twice, forty levels deep.",
         _ANSWER + "    made = [1]\n    for _ in range(40):\n        made = [made, made]\n    return made\n",
+        (),
+        unproven=_WRONG_AT_ONCE,
     ),
     _bomb(
         "shared_graph_of_tuples",
         "A tuple as dict key that holds itself twice, forty levels deep, so that hashing it never ends.",
         "import sys\n" + _ANSWER + "    made = (1,)\n    for _ in range(40):\n        made = (made, made)\n"
         "    frame = sys._getframe(1)\n    return {1: made, 2: [made]}\n",
+        (),
+        unproven=_WRONG_AT_ONCE,
     ),
     _bomb(
         "deep_nesting",
         "A list nested a million levels deep.",
         _ANSWER + "    made = []\n    for _ in range(1000000):\n        made = [made]\n    return made\n",
     ),
-    _bomb("cyclic", "A list that holds itself.", _ANSWER + "    made = []\n    made.append(made)\n    return made\n"),
-    _bomb("huge_number", "A number of a hundred million bits.", _ANSWER + "    return 1 << 100_000_000\n"),
-    _bomb("huge_text", "A text of two hundred million letters.", _ANSWER + "    return 'x' * 200_000_000\n"),
-    _bomb("many_values", "A list of three million lists.", _ANSWER + "    return [[] for _ in range(3_000_000)]\n"),
     _bomb(
-        "nan", "NaN, which equals nothing and hides in containers.", "_N = float('nan')\n" + _ANSWER + "    return [_N] * len(numbers)\n"
+        "cyclic",
+        "A list that holds itself.",
+        _ANSWER + "    made = []\n    made.append(made)\n    return made\n",
+        (),
+        unproven=_WRONG_AT_ONCE,
+    ),
+    _bomb("huge_number", "A number of a hundred million bits.", _ANSWER + "    return 1 << 100_000_000\n", (), unproven=_WRONG_AT_ONCE),
+    _bomb("huge_text", "A text of two hundred million letters.", _ANSWER + "    return 'x' * 200_000_000\n"),
+    _bomb("many_values", "A list of three million lists.", _ANSWER + "    return [[] for _ in range(3_000_000)]\n", _LIMITS),
+    _bomb(
+        "nan",
+        "NaN, which equals nothing and hides in containers.",
+        "_N = float('nan')\n" + _ANSWER + "    return [_N] * len(numbers)\n",
+        (),
+        unproven=_WRONG_AT_ONCE,
     ),
     _bomb(
         "endless_iterator",
@@ -120,6 +140,7 @@ BOMBS = (
         "import sys\n_P = sys.hash_info.modulus\nframe = sys._getframe()\n"
         "while frame and 'send_frame' not in frame.f_globals:\n    frame = frame.f_back\nspace = frame.f_globals\n"
         "space['send_frame'](3, space['encode']((0, 'ready', {n * _P: 0 for n in range(20000)}, b'', ())))\n" + _ANSWER + "    return []\n",
+        _LIMITS,
     ),
     _bomb(
         "noisy_call",

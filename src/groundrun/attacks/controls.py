@@ -1,11 +1,11 @@
 """Negative controls: each attack wins once the guards that it names are left out, and not while any one of them stands.
 
-That an attack is contained says nothing unless it would win otherwise. So each is tried three ways in a disposable world (`disposable`), against
-canaries that live in there: with every guard, without the set that it names, and without each part of that set that lacks one guard. The
-guards are left out of a test build of the native part and of this package's own policy (`weaken`), in a process that ends with the world.
+That an attack is contained says nothing unless it would win otherwise. So each is tried three ways in a disposable world (`disposable`),
+against canaries that live in there: with every guard, without the set that it names, and without each part of that set that lacks one
+guard. The guards are left out of a test build of the native part and of the policy (`weaken`), in a process that ends with the world.
 
-Promises that what is installed can't be weakened so: its binaries have no list of guards to leave out. Doesn't promise that the named set is
-the only one. A trial that this host can't make (a kernel without x32, say) is told apart, and fails nothing.
+Promises that what is installed can't be weakened so: its binaries have no list of guards to leave out. Doesn't promise that the named set
+is the only one. A trial that this host can't make (a kernel without x32, say) is told apart, and fails nothing.
 """
 
 from __future__ import annotations

@@ -184,7 +184,7 @@ _SENTENCES = {
     Guard.CHECKED_ANSWERS: "What is no answer is the candidate's failure.",
     Guard.ARGUMENT_COPIES: "Arguments are copies, and oracles get pristine ones.",
     Guard.DECODER_CAPS: "Reading an answer is bounded in size, depth, sharing and time.",
-    Guard.BLAMED_CANDIDATE: "A candidate that dies or meets a limit, and a grader that dies of an answer, fail the candidate: nobody is masked.",
+    Guard.BLAMED_CANDIDATE: "A candidate that dies or meets a limit, and a grader that dies of an answer, fail the candidate.",
     Guard.JUDGE_BY_REFERENCE: "How strictly a problem is judged is decided by its reference, before any candidate.",
     Guard.REFERENCE_NAMES: "'import *' of the candidate gives only what the reference defines.",
     Guard.ESCAPED_TEXT: "Every text of a candidate is escaped in a page.",

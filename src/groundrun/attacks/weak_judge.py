@@ -77,7 +77,7 @@ def _without_graders_word(off: Set[Guard], replace: Replace) -> None:
 
     def find(candidate: Execution, grader: Execution, count: int, *, protected: bool = True) -> Findings:
         found = honest(candidate, grader, count, protected=protected)
-        lost = found.report is not None and (found.report.lost or found.failure is not None and found.failure.test < 0)
+        lost = found.report is not None and (found.report.lost or (found.failure is not None and found.failure.test < 0))
         if lost and candidate.outcome is Outcome.OK and candidate.exception is None:
             return msgspec.structs.replace(found, passed=(True,) * count, outcome=Outcome.OK, failure=None)
         return found
@@ -91,9 +91,9 @@ def _without_blame(off: Set[Guard], replace: Replace) -> None:
 
     def find(candidate: Execution, grader: Execution, count: int, *, protected: bool = True) -> Findings:
         found = honest(candidate, grader, count, protected=protected)
-        for name, run in (("candidate", candidate), ("grader", grader)):
-            if run.outcome is Outcome.SIGNALLED or run.outcome.is_limit:
-                raise EngineError(f"the {name} ended as {run.outcome.value}")
+        for outcome in (candidate.outcome, grader.outcome, found.outcome):
+            if outcome is Outcome.SIGNALLED or outcome.is_limit:
+                raise EngineError(f"candidate or grader ended as {outcome.value}")
         return found
 
     replace(grading, "_find", find)

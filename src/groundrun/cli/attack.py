@@ -56,8 +56,8 @@ def attack_verb(
     nothing. *Bounded*: it won something within a soft guard that `groundrun doctor` announces. *Fooled*: it won. Exit status 1 when
     anything was fooled.
 
-    --controls shows that attacks are real: each is tried without the smallest set of guards that stops it, and must win, and without each part
-    of that set, and must not. That needs a source checkout, a C compiler and user namespaces. Exit status 1 when any control fails.
+    --controls shows that attacks are real: without the smallest set of guards that stops it, each must win, and without a part of that set
+    it must not. That needs a source checkout, a C compiler and user namespaces. Exit status 1 when any control fails.
     """
     if only_list:
         _show_list(names, as_json)
