@@ -39,6 +39,7 @@ BOMBS = (
         "import sys\n_P = sys.hash_info.modulus\n"
         + _ANSWER
         + "    made = {n * _P: 0 for n in range(6000)}\n    return [made.copy() for _ in range(24)]\n",
+        _LIMITS,
     ),
     _bomb(
         "shared_graph",
@@ -68,7 +69,7 @@ BOMBS = (
         unproven=_WRONG_AT_ONCE,
     ),
     _bomb("huge_number", "A number of a hundred million bits.", _ANSWER + "    return 1 << 100_000_000\n", (), unproven=_WRONG_AT_ONCE),
-    _bomb("huge_text", "A text of two hundred million letters.", _ANSWER + "    return 'x' * 200_000_000\n"),
+    _bomb("huge_text", "A text of two hundred million letters.", _ANSWER + "    return 'x' * 200_000_000\n", _LIMITS),
     _bomb("many_values", "A list of three million lists.", _ANSWER + "    return [[] for _ in range(3_000_000)]\n", _LIMITS),
     _bomb(
         "nan",

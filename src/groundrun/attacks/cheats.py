@@ -12,6 +12,7 @@ _LOST = (Guard.GRADERS_WORD,)
 _BLAMED = (Guard.BLAMED_CANDIDATE,)
 _DATA = (Guard.INERT_OBJECTS,)
 _APART = (Guard.SEPARATE_PROCESS,)
+_BUILTIN = (Guard.BUILTIN_EXCEPTIONS,)
 _INERT = (Guard.NOTED_REFUSALS,)
 _COPIES = (Guard.ARGUMENT_COPIES,)
 _ANSWER = "def bigger_half(numbers):\n"
@@ -199,7 +200,7 @@ RAISING = (
         _cheat(
             f"raise_{name.lower()}",
             f"Raise {name} where any exception is expected, and where none is.",
-            _INERT,
+            _BUILTIN if name in ("SkipTest", "StopIteration") else _INERT,
             f"import unittest\ndef strict_number(text):\n    raise {expression}\n",
             STRICT,
         )
