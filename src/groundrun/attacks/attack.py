@@ -85,7 +85,8 @@ class Attack(msgspec.Struct, frozen=True, kw_only=True):
     soft: words of `Isolation.missing`; with an announcement that holds one of them, a win of `inspect` is *bounded*.
     earlier, later: programs before and after it on the same worker. paired: it has a channel to a second, idle program.
     watched: the scene is probed while it runs. unguarded: it also proves itself on rung `none`, where it must win.
-    machine, needs: it makes sense on that architecture only, and with a kernel that knows the system call of that number.
+    machine: it makes sense on that architecture only. needs, needs_limit: its controls need a kernel that knows the system call of that
+    number, and a hard limit on that resource which is not 0.
     as_caller: in its controls, the user that a program has without a private one is the engine's own, not that of the canaries.
     chances: how often its controls try it: a race isn't won each time.
     """
@@ -108,6 +109,7 @@ class Attack(msgspec.Struct, frozen=True, kw_only=True):
     unguarded: bool = False
     machine: str = ""
     needs: int = 0
+    needs_limit: int = -1
     as_caller: bool = False
     chances: int = 1
 

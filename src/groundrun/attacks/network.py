@@ -90,7 +90,6 @@ for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_RAW, socket.SOCK
         family=Family.NETWORK,
         tries="Serve on a port that others on the machine can reach.",
         guards=(Guard.NET_NAMESPACE,),
-        at_landlock=(Guard.REFUSED_SOCKETS,),
         watched=True,
         unguarded=True,
         source="""
