@@ -85,7 +85,7 @@ if os.getppid() == 0:
         family=Family.PROCESSES,
         tries="Trace the process that every program is forked from.",
         guards=(Guard.PID_NAMESPACE, Guard.REFUSED_TRACING, Guard.CAPABILITIES, Guard.LANDLOCK_DOMAIN, Guard.UNDUMPABLE),
-        at_landlock=(Guard.REFUSED_TRACING, Guard.PRIVATE_USER, Guard.CAPABILITIES, Guard.LANDLOCK_DOMAIN, Guard.UNDUMPABLE),
+        at_landlock=(Guard.REFUSED_TRACING, Guard.PRIVATE_USER, Guard.CAPABILITIES, Guard.LANDLOCK_DOMAIN),
         inspect=_any,
         as_caller=True,
         source="""
