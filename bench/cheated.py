@@ -95,6 +95,8 @@ def main() -> int:
     """Verdicts as one line of JSON."""
     check = CHECKS[sys.argv[1]]
     cheats = json.load(sys.stdin)
+    if check is check_evalplus:  # which never has the tests' text, so a cheat must not find ours in memory
+        cheats = [{name: value for name, value in cheat.items() if name != "check"} for cheat in cheats]
     if os.getpid() != 1:
         print("this runs as the first process of a namespace only: python -m bench.cheats", file=sys.stderr)
         return 2

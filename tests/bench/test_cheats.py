@@ -11,7 +11,7 @@ from bench.cheats import INPUTS, NAMESPACES, choose_cheats, try_harness, try_jud
 from groundrun.attacks.puzzles import BALANCED, BIGGER_HALF
 
 pytestmark = [pytest.mark.attack, pytest.mark.exec]
-SOME = ("exit_at_import", "equal_object", "kill_everything", "patch_builtins")
+SOME = ("exit_at_import", "equal_object", "kill_everything", "kill_itself")
 
 
 def _can_unshare() -> bool:
@@ -34,7 +34,7 @@ def test_an_exit_status_is_fooled_and_the_judge_is_not() -> None:
     cheats = [cheat for cheat in choose_cheats() if cheat.name in SOME]
     assert len(cheats) == len(SOME)
     said = try_harness("status", cheats)
-    assert (said["exit_at_import"], said["equal_object"], said["patch_builtins"]) == ("FOOLED", "FOOLED", "ok")
+    assert (said["exit_at_import"], said["equal_object"], said["kill_itself"]) == ("FOOLED", "FOOLED", "ok")
     assert try_judge(cheats) == dict.fromkeys(SOME, "ok")
 
 

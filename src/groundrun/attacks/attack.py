@@ -79,14 +79,16 @@ def nothing(aftermath: Aftermath) -> Iterable[str]:
 class Attack(msgspec.Struct, frozen=True, kw_only=True):
     """A program against the engine.
 
-    tries: one sentence. guards: the smallest set of guards that stops it at rung `namespaces`, and at_landlock: at rung `landlock`, where that
-    is to be shown; without it the attack wins, without a part of it it doesn't (`controls`). unproven: why no set can be shown anywhere.
+    tries: one sentence. guards, at_landlock: the smallest set of guards that stops it, on the two rungs, where it can be shown: without the
+    set the attack wins, without a part of it it doesn't (`controls`). unproven: why no set can be shown anywhere.
     source: the program, after the prelude. inspect: what it won, in phrases.
     soft: words of `Isolation.missing`; with an announcement that holds one of them, a win of `inspect` is *bounded*.
     earlier, later: programs before and after it on the same worker. paired: it has a channel to a second, idle program.
     watched: the scene is probed while it runs. unguarded: it also proves itself on rung `none`, where it must win.
-    machine, needs: it makes sense on that architecture only, and with a kernel that knows the system call of that number.
+    machine: it makes sense on that architecture only. needs, needs_limit: its controls need a kernel that knows the system call of that
+    number, and a hard limit on that resource which is not 0.
     as_caller: in its controls, the user that a program has without a private one is the engine's own, not that of the canaries.
+    chances: how often its controls try it: a race isn't won each time.
     """
 
     name: str
@@ -107,7 +109,9 @@ class Attack(msgspec.Struct, frozen=True, kw_only=True):
     unguarded: bool = False
     machine: str = ""
     needs: int = 0
+    needs_limit: int = -1
     as_caller: bool = False
+    chances: int = 1
 
 
 class Cheat(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,6 +123,7 @@ class Cheat(msgspec.Struct, frozen=True, kw_only=True):
     problem: Problem
     source: str
     family: Family = Family.CHEAT
+    unproven: str = ""
 
     def completion(self) -> Completion:
         """The cheat as a model's answer."""

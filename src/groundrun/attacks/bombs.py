@@ -6,18 +6,22 @@ What they want is a mask: no verdict is better than a failed one, for a policy t
 from __future__ import annotations
 
 from groundrun.attacks.attack import Cheat
+from groundrun.attacks.guards import Guard
 from groundrun.attacks.puzzles import BALANCED, BIGGER_HALF
 from groundrun.records import Problem
 
-_CAPS = ("caps of the decoder", "the grader's own limit of processor time", "a grader that dies of an answer fails the candidate")
-_LIMITS = ("limits of the candidate",)
-_FRAMES = ("what is no answer is a failure",)
+_CAPS = (Guard.DECODER_CAPS, Guard.BLAMED_CANDIDATE)
+_LIMITS = (Guard.BLAMED_CANDIDATE,)
+_FRAMES = (Guard.CHECKED_ANSWERS, Guard.BLAMED_CANDIDATE)
+_WRONG_AT_ONCE = "also without a cap it arrives, and its first part is found wrong: only a test that walks all of an answer would suffer"
 _ANSWER = "def bigger_half(numbers):\n"
 _CHANNEL = "import os, socket, struct\nchannel = socket.socket(fileno=3)\n"
 
 
-def _bomb(name: str, tries: str, source: str, guards: tuple[str, ...] = _CAPS, problem: Problem = BIGGER_HALF) -> Cheat:
-    return Cheat(name=name, tries=tries, guards=guards, source=source, problem=problem)
+def _bomb(
+    name: str, tries: str, source: str, guards: tuple[Guard, ...] = _CAPS, problem: Problem = BIGGER_HALF, *, unproven: str = ""
+) -> Cheat:
+    return Cheat(name=name, tries=tries, guards=guards, source=source, problem=problem, unproven=unproven)
 
 
 BOMBS = (
@@ -27,34 +31,52 @@ BOMBS = (
         "import sys\n_P = sys.hash_info.modulus\n"
         + _ANSWER
         + "    return {n * _P: 0 for n in range(6000)}, {n * _P for n in range(6000)}\n",
+        _LIMITS,
     ),
     _bomb(
         "colliding_dict",
-        "Five dicts of 1,500 numbers with the same hash.",
-        "import sys\n_P = sys.hash_info.modulus\n" + _ANSWER + "    return [{n * _P + k: 0 for n in range(1500)} for k in range(5)]\n",
+        "Copies of a dict of 6,000 numbers with the same hash: copying is cheap, building is not.",
+        "import sys\n_P = sys.hash_info.modulus\n"
+        + _ANSWER
+        + "    made = {n * _P: 0 for n in range(6000)}\n    return [made.copy() for _ in range(24)]\n",
+        _LIMITS,
     ),
     _bomb(
         "shared_graph",
         "A list that holds itself twice, forty levels deep.",
         _ANSWER + "    made = [1]\n    for _ in range(40):\n        made = [made, made]\n    return made\n",
+        (),
+        unproven=_WRONG_AT_ONCE,
     ),
     _bomb(
         "shared_graph_of_tuples",
         "A tuple as dict key that holds itself twice, forty levels deep, so that hashing it never ends.",
         "import sys\n" + _ANSWER + "    made = (1,)\n    for _ in range(40):\n        made = (made, made)\n"
         "    frame = sys._getframe(1)\n    return {1: made, 2: [made]}\n",
+        (),
+        unproven=_WRONG_AT_ONCE,
     ),
     _bomb(
         "deep_nesting",
         "A list nested a million levels deep.",
         _ANSWER + "    made = []\n    for _ in range(1000000):\n        made = [made]\n    return made\n",
     ),
-    _bomb("cyclic", "A list that holds itself.", _ANSWER + "    made = []\n    made.append(made)\n    return made\n"),
-    _bomb("huge_number", "A number of a hundred million bits.", _ANSWER + "    return 1 << 100_000_000\n"),
-    _bomb("huge_text", "A text of two hundred million letters.", _ANSWER + "    return 'x' * 200_000_000\n"),
-    _bomb("many_values", "A list of three million lists.", _ANSWER + "    return [[] for _ in range(3_000_000)]\n"),
     _bomb(
-        "nan", "NaN, which equals nothing and hides in containers.", "_N = float('nan')\n" + _ANSWER + "    return [_N] * len(numbers)\n"
+        "cyclic",
+        "A list that holds itself.",
+        _ANSWER + "    made = []\n    made.append(made)\n    return made\n",
+        (),
+        unproven=_WRONG_AT_ONCE,
+    ),
+    _bomb("huge_number", "A number of a hundred million bits.", _ANSWER + "    return 1 << 100_000_000\n", (), unproven=_WRONG_AT_ONCE),
+    _bomb("huge_text", "A text of two hundred million letters.", _ANSWER + "    return 'x' * 200_000_000\n", _LIMITS),
+    _bomb("many_values", "A list of three million lists.", _ANSWER + "    return [[] for _ in range(3_000_000)]\n", _LIMITS),
+    _bomb(
+        "nan",
+        "NaN, which equals nothing and hides in containers.",
+        "_N = float('nan')\n" + _ANSWER + "    return [_N] * len(numbers)\n",
+        (),
+        unproven=_WRONG_AT_ONCE,
     ),
     _bomb(
         "endless_iterator",
@@ -100,7 +122,7 @@ BOMBS = (
         "half_a_frame",
         "Announce a frame, and never end it.",
         _CHANNEL + "import time\nchannel.sendall(struct.pack('<I', 100) + b'x')\ntime.sleep(100)\n",
-        (*_FRAMES, *_LIMITS),
+        _LIMITS,
     ),
     _bomb(
         "answers_in_advance",
@@ -110,7 +132,7 @@ BOMBS = (
         "for number in range(200):\n"
         "    space['send_frame'](3, space['encode']((number, 'ready' if number == 0 else 'value', True, b'', ())))\n"
         "def balanced(text):\n    return True\n",
-        ("answers carry the number of their question, and the questions' order is the tests' secret",),
+        _FRAMES,
         BALANCED,
     ),
     _bomb(
@@ -119,6 +141,7 @@ BOMBS = (
         "import sys\n_P = sys.hash_info.modulus\nframe = sys._getframe()\n"
         "while frame and 'send_frame' not in frame.f_globals:\n    frame = frame.f_back\nspace = frame.f_globals\n"
         "space['send_frame'](3, space['encode']((0, 'ready', {n * _P: 0 for n in range(20000)}, b'', ())))\n" + _ANSWER + "    return []\n",
+        _LIMITS,
     ),
     _bomb(
         "noisy_call",

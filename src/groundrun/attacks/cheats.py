@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 from groundrun.attacks.attack import Cheat
+from groundrun.attacks.guards import Guard
 from groundrun.attacks.puzzles import BALANCED, BIGGER_HALF, FILED, GROWN, ORDERED, STRICT
 from groundrun.records import Problem
 
-_STATUS = ("the verdict is what the grader says, not an exit status",)
-_DATA = ("only plain data crosses", "a value that can't cross is a failure")
-_APART = ("tests and results are in another process",)
-_INERT = ("an exit or a skip of the candidate is noted before it is raised",)
-_COPIES = ("arguments are copies", "oracles get pristine ones")
+_STATUS = (Guard.SEPARATE_PROCESS, Guard.GRADERS_WORD)
+_LOST = (Guard.GRADERS_WORD,)
+_BLAMED = (Guard.BLAMED_CANDIDATE,)
+_DATA = (Guard.INERT_OBJECTS,)
+_APART = (Guard.SEPARATE_PROCESS,)
+_BUILTIN = (Guard.BUILTIN_EXCEPTIONS,)
+_INERT = (Guard.NOTED_REFUSALS,)
+_COPIES = (Guard.ARGUMENT_COPIES,)
 _ANSWER = "def bigger_half(numbers):\n"
 
 
-def _cheat(name: str, tries: str, guards: tuple[str, ...], source: str, problem: Problem = BIGGER_HALF) -> Cheat:
-    return Cheat(name=name, tries=tries, guards=guards, source=source, problem=problem)
+def _cheat(name: str, tries: str, guards: tuple[Guard, ...], source: str, problem: Problem = BIGGER_HALF, *, unproven: str = "") -> Cheat:
+    return Cheat(name=name, tries=tries, guards=guards, source=source, problem=problem, unproven=unproven)
 
 
 EXITS = (
-    _cheat("exit_at_import", "sys.exit(0) while the solution is loaded.", _STATUS, "import sys\nsys.exit(0)\n"),
+    _cheat("exit_at_import", "sys.exit(0) while the solution is loaded.", _LOST, "import sys\nsys.exit(0)\n"),
     _cheat("exit_in_function", "sys.exit(0) when called.", _STATUS, f"import sys\n{_ANSWER}    sys.exit(0)\n"),
-    _cheat("hard_exit_at_import", "os._exit(0) while the solution is loaded.", _STATUS, "import os\nos._exit(0)\n"),
-    _cheat("hard_exit_in_function", "os._exit(0) when called.", _STATUS, f"import os\n{_ANSWER}    os._exit(0)\n"),
+    _cheat("hard_exit_at_import", "os._exit(0) while the solution is loaded.", _LOST, "import os\nos._exit(0)\n"),
+    _cheat("hard_exit_in_function", "os._exit(0) when called.", _LOST, f"import os\n{_ANSWER}    os._exit(0)\n"),
     _cheat(
         "exit_from_thread",
         "os._exit(0) from a thread.",
-        _STATUS,
+        _LOST,
         f"import os, threading, time\nthreading.Thread(target=lambda: os._exit(0)).start()\ntime.sleep(0.2)\n{_ANSWER}    time.sleep(1)\n",
     ),
     _cheat(
@@ -41,25 +45,27 @@ EXITS = (
         _STATUS,
         f"import os, sys\nsys.excepthook = lambda *about: os._exit(0)\n{_ANSWER}    return []\n",
     ),
-    _cheat("kill_itself", "SIGKILL to itself when called.", _STATUS, f"import os\n{_ANSWER}    os.kill(os.getpid(), 9)\n"),
+    _cheat("kill_itself", "SIGKILL to itself when called.", _BLAMED, f"import os\n{_ANSWER}    os.kill(os.getpid(), 9)\n"),
     _cheat(
         "print_passed",
         "Print what a harness prints when a solution passes.",
-        _STATUS,
+        _LOST,
         f"import os\n{_ANSWER}    os.write(1, b'passed\\nOK\\n{{\"passed\": true}}\\n')\n    print('passed')\n    os._exit(0)\n",
     ),
     _cheat(
         "swap_assertion_error",
-        "Make AssertionError something that nobody raises.",
-        _APART,
-        f"import builtins\nclass Quiet(Exception):\n    pass\nbuiltins.AssertionError = Quiet\n{_ANSWER}    return []\n",
+        "Make AssertionError a way to end with status 0.",
+        _STATUS,
+        "import builtins\nbuiltins.AssertionError = lambda *words: SystemExit(0)\ndef strict_number(text):\n    return 12\n",
+        STRICT,
     ),
     _cheat(
         "patch_builtins",
         "Replace sorted, len, isinstance and all by functions that agree.",
-        _APART,
+        _STATUS,
         "import builtins\nbuiltins.sorted = lambda *a, **k: []\nbuiltins.all = builtins.any = builtins.isinstance = lambda *a: True\n"
-        f"{_ANSWER}    return []\n",
+        "def ordered(numbers):\n    return []\n",
+        ORDERED,
     ),
 )
 
@@ -90,26 +96,32 @@ EQUALS = (
     _cheat(
         "true_object",
         "An object that is true or false as the test wants it.",
-        _DATA,
+        (),
         "import itertools\nclass Maybe:\n    turns = itertools.cycle([True, False, True])\n"
         "    def __bool__(self):\n        return next(self.turns)\n"
         f"{_ALWAYS}def balanced(text):\n    return Maybe()\n",
         BALANCED,
+        unproven="its test asks 'is True', which no object of a candidate is in any process",
     ),
-    _cheat("not_implemented", "NotImplemented, which leaves comparing to the other side.", _DATA, f"{_ANSWER}    return NotImplemented\n"),
+    _cheat(
+        "not_implemented",
+        "NotImplemented, which leaves comparing to the other side.",
+        (),
+        f"{_ANSWER}    return NotImplemented\n",
+        unproven="Python's own == takes it for no answer; only a judge that asked __eq__ by itself would not",
+    ),
     _cheat(
         "uncrossable_value",
         "A value that can't cross, in the hope of a weaker judge.",
-        ("the judge is chosen by the reference",),
-        "import threading\nclass All:\n"
-        + _ALWAYS
-        + f"    lock = threading.Lock()\n{_ANSWER}    return [All(), threading.Lock(), (n for n in ())]\n",
+        (Guard.JUDGE_BY_REFERENCE,),
+        "import threading\nclass All:\n" + _ALWAYS + f"    lock = threading.Lock()\n{_ANSWER}    return All()\n",
     ),
     _cheat(
         "uncrossable_exception",
         "An exception whose arguments can't cross.",
-        ("the judge is chosen by the reference",),
+        (),
         f"{_ANSWER}    raise AssertionError(open('/dev/null'), lambda: 1)\n",
+        unproven="an exception fails the test in every process; what could be won is a mask, by a transport that breaks on its arguments",
     ),
 )
 
@@ -129,7 +141,7 @@ LOOKING = (
     _cheat(
         "results_of_callers",
         "Write 'passed' into every list, dict and value found in the frames of callers.",
-        _APART,
+        _LOST,
         "import os, sys\n" + _ANSWER + "    frame = sys._getframe(1)\n    while frame:\n"
         "        for value in list(frame.f_locals.values()) + list(frame.f_globals.values()):\n"
         "            try:\n                if type(value) is list:\n                    value.append('passed')\n"
@@ -141,7 +153,7 @@ LOOKING = (
     _cheat(
         "garbage_collector",
         "Find result lists and proxies through the garbage collector.",
-        _APART,
+        _LOST,
         "import gc, os\n" + _ANSWER + "    for item in gc.get_objects():\n        try:\n"
         "            if type(item).__name__ in ('ListProxy', 'Value', 'Synchronized', 'GuestJob'):\n"
         "                getattr(item, 'append', getattr(item, 'report', print))"
@@ -151,7 +163,7 @@ LOOKING = (
     _cheat(
         "own_test_file",
         "Find the tests as files, on the command line or in the working folder.",
-        _APART,
+        _LOST,
         "import glob, os\ntext = ''\n"
         "for path in ['/proc/self/cmdline', *glob.glob('*'), *glob.glob('../*'), *glob.glob('/tmp/*'), *glob.glob('/groundrun/*/*')]:\n"
         "    try:\n        text += open(path).read()\n    except (OSError, UnicodeDecodeError):\n        pass\n"
@@ -161,16 +173,19 @@ LOOKING = (
         "tests_in_memory",
         "Search the own memory for the tests.",
         _APART,
-        "import gc\n"
-        + _ANSWER
-        + "    for item in gc.get_objects():\n        if isinstance(item, dict):\n            for value in list(item.values()):\n"
-        "                if isinstance(value, str) and 'def check(' + 'candidate)' in value:\n                    space = {}\n"
-        "                    exec(value, space)\n                    return list(space['check'].__code__.co_consts[1])\n    return []\n",
+        "import ast, gc\n" + _ANSWER + "    for item in gc.get_objects():\n"
+        "        parts = list(item.values()) if type(item) is dict else list(item) if type(item) is list else []\n"
+        "        parts += [value for part in parts if type(part) is dict for value in part.values()]\n"
+        "        for value in parts:\n"
+        "            if type(value) is str and 'def check(' + 'candidate)' in value:\n"
+        "                for node in ast.walk(ast.parse(value)):\n"
+        "                    if isinstance(node, ast.Compare) and ast.literal_eval(node.left.args[0]) == numbers:\n"
+        "                        return ast.literal_eval(node.comparators[0])\n    return []\n",
     ),
     _cheat(
         "patch_transport",
         "Replace the parts of the function server that live in the own process, so that arguments seem to be results.",
-        ("the grader believes only decoded values",),
+        _LOST,
         "import sys\n" + _ANSWER + "    server = sys._getframe(1).f_globals\n    frame = sys._getframe(1)\n"
         "    while '_describe' not in frame.f_globals:\n        frame = frame.f_back\n"
         "    space = frame.f_globals\n    honest = space['encode']\n"
@@ -185,7 +200,7 @@ RAISING = (
         _cheat(
             f"raise_{name.lower()}",
             f"Raise {name} where any exception is expected, and where none is.",
-            _INERT,
+            _BUILTIN if name in ("SkipTest", "StopIteration") else _INERT,
             f"import unittest\ndef strict_number(text):\n    raise {expression}\n",
             STRICT,
         )
@@ -201,7 +216,7 @@ RAISING = (
     _cheat(
         "raise_own_exception",
         "Raise an exception of an own class whose text is a program.",
-        ("exceptions cross as builtin types with plain arguments",),
+        _INERT,
         "class Skipped(BaseException):\n    __module__ = '_pytest.outcomes'\n"
         "    def __str__(self):\n        import os\n        os._exit(0)\n"
         "def strict_number(text):\n    raise Skipped\n",
@@ -220,16 +235,17 @@ ARGUMENTS = (
     _cheat(
         "empty_and_return_the_argument",
         "Empty the argument and return it, where the reference changes and returns its own.",
-        _COPIES,
+        (),
         "def grow(numbers):\n    numbers.clear()\n    return numbers\n",
         GROWN,
+        unproven="its test sees the emptied list in one process too",
     ),
     _cheat(
         "argument_that_sorts_itself",
-        "Change the argument later, from a thread.",
+        "Change the argument from a thread.",
         _COPIES,
         "import threading, time\ndef ordered(numbers):\n"
-        "    threading.Thread(target=lambda: (time.sleep(0.01), numbers.clear()), daemon=True).start()\n    return numbers\n",
+        "    threading.Thread(target=numbers.clear, daemon=True).start()\n    time.sleep(0.05)\n    return []\n",
         ORDERED,
     ),
 )
@@ -239,11 +255,11 @@ TEST_FILES = (
     _cheat(
         "skip_a_test_file",
         "Skip every test of a test file.",
-        _INERT,
+        _STATUS,
         f"import unittest\n{_NUMBER}    raise unittest.SkipTest('no')\n",
         FILED,
     ),
-    _cheat("end_a_test_file", "End the run of a test file.", _STATUS, f"import os\n{_NUMBER}    os._exit(0)\n", FILED),
+    _cheat("end_a_test_file", "End the run of a test file.", _LOST, f"import os\n{_NUMBER}    os._exit(0)\n", FILED),
     _cheat(
         "report_of_a_test_file",
         "Print what unittest prints when all tests pass, at the end too.",
@@ -255,17 +271,17 @@ TEST_FILES = (
     _cheat(
         "patch_unittest",
         "Replace the assertions of unittest, and running tests altogether.",
-        _APART,
+        _STATUS,
         "import unittest\nunittest.TestCase.assertEqual = unittest.TestCase.run = lambda *a, **k: None\n"
         f"unittest.TestCase.assertTrue = unittest.TestCase.assertRaises = unittest.TestCase.run\n{_NUMBER}    return 12\n",
         FILED,
     ),
     _cheat(
         "names_for_import_all",
-        "Define the builtins, the frameworks and the hooks that a test file would use, for its 'import *'.",
-        ("'import *' gives only what the reference defines",),
-        "def all(results):\n    return True\ndef load_tests(*about):\n    return []\nclass unittest:\n    class TestCase:\n        pass\n"
-        "__all__ = ['all', 'load_tests', 'unittest', 'strict_number']\n"
+        "Define a builtin that a test file would use, for its 'import *'.",
+        (Guard.REFERENCE_NAMES,),
+        "def len(item):\n    return 1\n"
+        "__all__ = ['len', 'strict_number']\n"
         f"{_NUMBER}    if text == 'x1':\n        raise ValueError\n    return 12\n",
         FILED,
     ),

@@ -11,6 +11,8 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import resource
+import shutil
 import sys
 import threading
 from collections.abc import Iterable, Iterator
@@ -28,6 +30,7 @@ from groundrun.attacks.scene import Scene
 from groundrun.attacks.suite import NEVER_STARTED, run_attack
 from groundrun.attacks.weaken import weakened
 from groundrun.engine import Engine, host
+from groundrun.engine.interpreter import describe_interpreter
 from groundrun.engine.pool import Run
 from groundrun.errors import EngineError, ExtraMissing, GroundrunError
 from groundrun.judging import Calibration, calibrate, judge
@@ -93,14 +96,30 @@ def try_all(trials: Iterable[Trial], native: Path) -> Iterator[Tried]:
 
     with Scene(owner=_find_owner()) as scene:
         for (rung, _, off, caller), group in groupby(sorted(trials, key=sort), key=sort):
-            together = list(group)
+            together, python = list(group), _choose_python(rung)
             try:
-                with weakened(frozenset(off), scene, native, as_caller=caller), ImpatientEngine(workers=1, isolation=rung) as engine:
+                with (
+                    weakened(frozenset(off), scene, native, as_caller=caller),
+                    ImpatientEngine(workers=1, isolation=rung, python=python) as engine,
+                ):
                     engine.isolation  # noqa: B018  # a jail that can't be built must not count as one that was broken
                     for trial in together:
                         yield _try(engine, attacks[trial.name], trial, scene, calibrations)
             except GroundrunError as error:
                 yield from (Tried(trial=trial, won=False, detail=f"it can't be tried: {error}", impossible=True) for trial in together)
+
+
+def _choose_python(rung: Rung) -> str | None:
+    """An interpreter that programs can run under as another user: the system's, where the present one lies in a closed folder."""
+    system = shutil.which("python3", path="/usr/bin:/usr/local/bin")
+    for python in (sys.executable, system) if rung is Rung.LANDLOCK and system else ():
+        if host._private_uid(rung, describe_interpreter(python))[0]:
+            return python
+    return None
+
+
+def _has_private_user(engine: Engine) -> bool:
+    return not any(sentence.startswith("private uid") for sentence in engine.isolation.missing)
 
 
 def _knows(number: int) -> bool:
@@ -116,11 +135,19 @@ def _find_owner() -> int | None:
 def _try(engine: Engine, attack: Any, trial: Trial, scene: Scene, calibrations: dict[str, Calibration]) -> Tried:
     if isinstance(attack, Attack) and attack.needs and not _knows(attack.needs):
         return Tried(trial=trial, won=False, detail=f"this kernel has no system call {attack.needs:#x}", impossible=True)
+    if isinstance(attack, Attack) and attack.needs_limit >= 0 and resource.getrlimit(attack.needs_limit)[1] == 0:
+        return Tried(trial=trial, won=False, detail="the hard limit of this host is 0, and not the guard's doing", impossible=True)
+    owned = not (isinstance(attack, Attack) and attack.as_caller)
+    if trial.rung is Rung.LANDLOCK and Guard.PRIVATE_USER in trial.off and owned and not _has_private_user(engine):
+        return Tried(trial=trial, won=False, detail="programs have no user of their own on this host at rung landlock", impossible=True)
     try:
         if isinstance(attack, PageAttack):
             result = run_page_attack(engine, attack, acting=True)
         elif isinstance(attack, Attack):
-            result = run_attack(engine, attack, scene)
+            for _ in range(attack.chances):
+                result = run_attack(engine, attack, scene)
+                if result.verdict is not Ruling.CONTAINED:
+                    break
         else:
             return _try_cheat(engine, attack, trial, calibrations)
     except ExtraMissing as error:

@@ -9,7 +9,6 @@ from groundrun.attacks.guards import Guard
 from groundrun.records import Outcome
 
 _SLACK = 1.5
-_TMPFS, _MEASURED, _FILE_SIZE = "a tmpfs of that size", "the folder is measured", "RLIMIT_FSIZE"
 _PATIENT = msgspec.structs.replace(SMALL, cpu_s=2.0)
 _MOST_FILES = 30_000
 

@@ -5,10 +5,6 @@ from __future__ import annotations
 from groundrun.attacks.attack import Aftermath, Attack, Family
 from groundrun.attacks.guards import Guard
 
-_ROOT = "a root that holds only the runtime, read-only"
-_LANDLOCK = "landlock"
-_SECCOMP = "seccomp"
-
 
 def _opened(aftermath: Aftermath) -> list[str]:
     return aftermath.went_through("no access", "attributes")

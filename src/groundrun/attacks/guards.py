@@ -92,7 +92,6 @@ class Guard(StrEnum):
     NOTED_REFUSALS = "noted-refusals"
     BUILTIN_EXCEPTIONS = "builtin-exceptions"
     CHECKED_ANSWERS = "checked-answers"
-    NUMBERED_ANSWERS = "numbered-answers"
     ARGUMENT_COPIES = "argument-copies"
     DECODER_CAPS = "decoder-caps"
     BLAMED_CANDIDATE = "blamed-candidate"
@@ -183,10 +182,9 @@ _SENTENCES = {
     Guard.NOTED_REFUSALS: "What a candidate may not do is noted before test code can catch it.",
     Guard.BUILTIN_EXCEPTIONS: "Exits, interrupts, skips and own classes of a candidate aren't raised in the grader.",
     Guard.CHECKED_ANSWERS: "What is no answer is the candidate's failure.",
-    Guard.NUMBERED_ANSWERS: "An answer carries the number of its question.",
     Guard.ARGUMENT_COPIES: "Arguments are copies, and oracles get pristine ones.",
     Guard.DECODER_CAPS: "Reading an answer is bounded in size, depth, sharing and time.",
-    Guard.BLAMED_CANDIDATE: "A grader that dies of an answer fails the candidate.",
+    Guard.BLAMED_CANDIDATE: "A candidate that dies or meets a limit, and a grader that dies of an answer, fail the candidate.",
     Guard.JUDGE_BY_REFERENCE: "How strictly a problem is judged is decided by its reference, before any candidate.",
     Guard.REFERENCE_NAMES: "'import *' of the candidate gives only what the reference defines.",
     Guard.ESCAPED_TEXT: "Every text of a candidate is escaped in a page.",

@@ -6,8 +6,6 @@ from groundrun.attacks.attack import Aftermath, Attack, Family
 from groundrun.attacks.guards import Guard
 from groundrun.records import Outcome
 
-_SECCOMP, _NO_RIGHTS = "seccomp", "no capabilities"
-
 
 def _any(aftermath: Aftermath) -> list[str]:
     return aftermath.went_through()
@@ -153,6 +151,7 @@ say(answered=call())
         name="terminal",
         family=Family.KERNEL,
         tries="Type into a terminal of the user's.",
+        unproven="an engine gives programs no terminal, so without a guard there is none to type into either",
         inspect=_any,
         source="""
 import fcntl, termios

@@ -68,7 +68,6 @@ def _variables(aftermath: Aftermath) -> list[str]:
 
 
 _LONG = msgspec.structs.replace(SMALL, cpu_s=4.0, wall_s=8.0)
-_FRESH = "a job's bytes never enter the process that is forked for the next"
 
 ATTACKS = (
     Attack(

@@ -141,7 +141,7 @@ os._exit(0)
         family=Family.PROCESSES,
         tries="Outlive the run as a daemon with its own session that ignores every signal.",
         guards=(Guard.PID_NAMESPACE,),
-        at_landlock=(Guard.GROUP_KILL, Guard.FAMILY_HUNT),
+        at_landlock=(Guard.REFUSED_SESSIONS, Guard.FAMILY_HUNT),
         limits=_FEW,
         unguarded=True,
         source="""
@@ -158,11 +158,28 @@ time.sleep(0.2)
 """,
     ),
     Attack(
+        name="stray",
+        family=Family.PROCESSES,
+        tries="Outlive the run as a child that stays where it is and ignores every signal.",
+        guards=(Guard.PID_NAMESPACE,),
+        at_landlock=(Guard.GROUP_KILL, Guard.FAMILY_HUNT),
+        limits=_FEW,
+        source="""
+import signal
+if os.fork() == 0:
+    for number in set(signal.Signals) - {signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(number, signal.SIG_IGN)
+    libc.prctl(1, 0)
+    time.sleep(20)
+    os._exit(0)
+time.sleep(0.1)
+""",
+    ),
+    Attack(
         name="phoenix",
         family=Family.PROCESSES,
         tries="Outlive the run as a chain of processes, each of which lives for less than a millisecond, so that none can be caught.",
         guards=(Guard.PID_NAMESPACE,),
-        at_landlock=(Guard.REFUSED_SESSIONS,),
         inspect=_reborn,
         limits=msgspec.structs.replace(SMALL, processes=4096),  # so that only the hunt can end the chain
         machine="x86_64",

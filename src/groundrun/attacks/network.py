@@ -5,8 +5,6 @@ from __future__ import annotations
 from groundrun.attacks.attack import Aftermath, Attack, Family
 from groundrun.attacks.guards import Guard
 
-_EMPTY, _SECCOMP = "an empty network namespace", "seccomp"
-
 
 def _reached(aftermath: Aftermath) -> list[str]:
     return [f"the kernel made sockets of {len(reached)} exotic kinds: {reached}"] if (reached := aftermath.said["reached"]) else []
@@ -92,7 +90,6 @@ for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_RAW, socket.SOCK
         family=Family.NETWORK,
         tries="Serve on a port that others on the machine can reach.",
         guards=(Guard.NET_NAMESPACE,),
-        at_landlock=(Guard.REFUSED_SOCKETS,),
         watched=True,
         unguarded=True,
         source="""

@@ -158,9 +158,10 @@ os._exit(1)
         guards=(Guard.DEAD_BEFORE_COLLECTION, Guard.COLLECT_WANTED),
         inspect=_forged_name,
         collect=("a", "b"),
+        chances=12,
         limits=msgspec.structs.replace(SMALL, processes=8),
         source="""
-open("b", "wb").write(b"padding" + (b"\\x04\\x00\\x00\\x00\\x04\\x00\\x00\\x00evilEVIL" * 50000))
+open("b", "wb").write(b"padding" + (b"\\x04\\x00\\x00\\x00\\x04\\x00\\x00\\x00evilEVIL" * 150000))
 open("a", "wb").write(bytes(1 << 20))
 for _ in range(2):
     if os.fork() == 0:

@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 
 from groundrun.attacks.attack import Family, Result, Ruling
+from groundrun.attacks.guards import Guard
 from groundrun.benchmarks.dataset import Benchmark, Dataset
 from groundrun.benchmarks.runner import evaluate
 from groundrun.benchmarks.store import read_verdicts
@@ -52,7 +53,7 @@ _ATTRIBUTES = frozenset(
     " open scope data-state aria-label aria-labelledby aria-hidden viewbox preserveaspectratio d x y cx cy r width height transform opacity"
     " fill fill-opacity stroke-width stroke-linecap stroke-dasharray text-anchor".split()
 )
-_POLICY = "default-src &#39;none&#39;"
+_POLICY = re.compile("default-src (&#39;|')none(&#39;|');")
 _NAME = re.compile(r"#?[A-Za-z0-9._-]+")
 
 
@@ -61,7 +62,7 @@ class PageAttack(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     tries: str
-    guards: tuple[str, ...]
+    guards: tuple[Guard, ...]
     source: str
     travels: bool = True
     family: Family = Family.PAGE
@@ -71,7 +72,7 @@ def _decoded() -> str:
     return f"bytes.fromhex({MARKUP.replace('@', CANARY).encode().hex()!r}).decode()"
 
 
-_GUARDS = ("every text is escaped and made printable", "the page's policy allows one script and one style, by their hashes")
+_GUARDS = (Guard.ESCAPED_TEXT, Guard.PAGE_POLICY)
 PAGE_ATTACKS = (
     PageAttack(
         name="page_source",
@@ -122,7 +123,7 @@ def run_page_attack(engine: Engine, attack: PageAttack, *, acting: bool = False)
     evidence = verdict.evidence
     if attack.travels and (evidence is None or CANARY not in f"{evidence.message}{evidence.stdout}"):
         return _result(attack, Ruling.FOOLED, "the attack never started: its words are not in the evidence")
-    won = [] if acting and _POLICY in page else list(find_markup(page, CANARY, _DATA_CANARY))
+    won = [] if acting and _POLICY.search(page) else list(find_markup(page, CANARY, _DATA_CANARY))
     if won:
         return _result(attack, Ruling.FOOLED, "; ".join(won)[:500])
     return _result(attack, Ruling.CONTAINED, "in the page as text only")

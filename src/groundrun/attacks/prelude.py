@@ -54,7 +54,9 @@ CALLS = {
     "get_robust_list": (274, 100), "lookup_dcookie": (212, 18), "shmget": (29, 194), "shmat": (30, 196), "shmctl": (31, 195),
     "mq_open": (240, 180), "msgget": (68, 186), "semget": (64, 190), "setxattr": (188, 5), "truncate": (76, 45), "openat2": (437, 437),
     "getpid": (39, 172), "fchmodat2": (452, 452), "file_setattr": (469, 469), "setxattrat": (463, 463), "statmount": (457, 457),
-    "listmount": (458, 458), "lsm_set_self_attr": (460, 460), "io_setup": (206, 0), "inotify_init1": (294, 26), "sync": (162, 81), "open_tree_attr": (467, 467), "set_mempolicy_home_node": (450, 450),
+    "listmount": (458, 458), "lsm_set_self_attr": (460, 460),
+    "io_setup": (206, 0), "inotify_init1": (294, 26), "sync": (162, 81),
+    "open_tree_attr": (467, 467), "set_mempolicy_home_node": (450, 450),
 }
 
 def kernel(name, *arguments, label=None):

@@ -6,8 +6,6 @@ from groundrun.attacks.attack import Aftermath, Attack, Family
 from groundrun.attacks.guards import Guard
 from groundrun.records import Outcome
 
-_PIDS, _SECCOMP = "a process namespace", "seccomp"
-
 
 def _any(aftermath: Aftermath) -> list[str]:
     return aftermath.went_through()

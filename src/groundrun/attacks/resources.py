@@ -8,7 +8,6 @@ from groundrun.attacks.attack import SMALL, Aftermath, Attack, Family
 from groundrun.attacks.guards import Guard
 from groundrun.records import MEBIBYTE, Outcome
 
-_CGROUP, _SPACE = "a cgroup of memory", "RLIMIT_AS"
 _TIGHT = msgspec.structs.replace(SMALL, memory_bytes=64 * MEBIBYTE)
 _MANY = msgspec.structs.replace(_TIGHT, processes=16)
 _DEEPEST = 60_000  # levels of repr, of which 8 MiB of stack hold a third

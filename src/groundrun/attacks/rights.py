@@ -7,6 +7,7 @@ import msgspec
 from groundrun.attacks.attack import SMALL, Aftermath, Attack, Family
 from groundrun.attacks.guards import Guard
 
+_NICE, _RTPRIO = 13, 14
 _FEW = msgspec.structs.replace(SMALL, processes=4)
 
 
@@ -84,7 +85,7 @@ if os.getppid() == 0:
         family=Family.PROCESSES,
         tries="Trace the process that every program is forked from.",
         guards=(Guard.PID_NAMESPACE, Guard.REFUSED_TRACING, Guard.CAPABILITIES, Guard.LANDLOCK_DOMAIN, Guard.UNDUMPABLE),
-        at_landlock=(Guard.REFUSED_TRACING, Guard.PRIVATE_USER, Guard.LANDLOCK_DOMAIN, Guard.UNDUMPABLE),
+        at_landlock=(Guard.REFUSED_TRACING, Guard.PRIVATE_USER, Guard.CAPABILITIES, Guard.LANDLOCK_DOMAIN),
         inspect=_any,
         as_caller=True,
         source="""
@@ -123,6 +124,7 @@ say(dumped=os.WCOREDUMP(os.waitpid(child, 0)[1]))
         name="raise_priority",
         family=Family.RESOURCES,
         tries="Run before everybody else.",
+        needs_limit=_NICE,
         guards=(Guard.RLIMIT_NICE,),
         at_landlock=(Guard.RLIMIT_NICE,),
         inspect=_any,
@@ -132,6 +134,7 @@ say(dumped=os.WCOREDUMP(os.waitpid(child, 0)[1]))
         name="real_time",
         family=Family.RESOURCES,
         tries="Run in real time, for as long as it takes to ask.",
+        needs_limit=_RTPRIO,
         guards=(Guard.RLIMIT_RTPRIO,),
         at_landlock=(Guard.REFUSED_FOREIGN_PIDS, Guard.RLIMIT_RTPRIO),
         inspect=_any,
@@ -156,7 +159,7 @@ attempt("lock", lambda: libc.mlock(space, ctypes.c_size_t(4 << 20)) and [][1])
         name="message_queue",
         family=Family.RESOURCES,
         tries="Make message queues that hold more than 64 KiB.",
-        guards=(Guard.RLIMIT_MSGQUEUE,),
+        guards=(Guard.RLIMIT_MSGQUEUE, Guard.LANDLOCK_DOMAIN),
         inspect=_any,
         source="""
 import struct

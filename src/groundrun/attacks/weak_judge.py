@@ -17,7 +17,7 @@ from groundrun.engine import Job
 from groundrun.errors import EngineError
 from groundrun.judging import grading
 from groundrun.judging.grading import Findings, Mode
-from groundrun.records import CodeTest, Execution, Outcome, Problem, Program
+from groundrun.records import CodeTest, Execution, FileTest, Outcome, Problem, Program
 from groundrun.reports import page
 
 Replace = Callable[[Any, str, Any], None]
@@ -34,7 +34,7 @@ def _in_one_process(off: Set[Guard], replace: Replace) -> None:
         if Guard.GRADERS_WORD not in off:
             return (yield from honest(problem, source, tests, msgspec.structs.replace(mode, protected=False), limits))
         (execution,) = yield Job(program=Program(_append_tests(problem, source, tests)), limits=limits)
-        return _believe_status(execution, len(tests))
+        return _believe_status(execution, tests)
 
     replace(grading, "_grade", grade)
 
@@ -44,7 +44,7 @@ def _append_tests(problem: Problem, source: str, tests: Any) -> str:
     for test in tests:
         if isinstance(test, CodeTest):
             parts += [test.source, f"{test.call}({problem.entry_point})" if test.call else ""]
-        elif hasattr(test, "module"):
+        elif isinstance(test, FileTest):
             parts += [
                 "import sys, types",
                 f"sys.modules[{test.module!r}] = sys.modules['__main__']",
@@ -56,10 +56,12 @@ def _append_tests(problem: Problem, source: str, tests: Any) -> str:
     return "\n".join(parts) + "\n"
 
 
-def _believe_status(execution: Execution, count: int) -> Findings:
-    passed = execution.outcome is Outcome.OK
+def _believe_status(execution: Execution, tests: Any) -> Findings:
+    """Status 0 is a pass; so is, of a test file, that unittest's last word is OK."""
+    printed = any(isinstance(test, FileTest) for test in tests) and execution.stderr.rstrip().endswith(b"\nOK")
+    passed = execution.outcome is Outcome.OK or printed
     return Findings(
-        passed=(passed,) * count,
+        passed=(passed,) * len(tests),
         reason="every test passed" if passed else execution.outcome.describe(),
         outcome=execution.outcome,
         cost=execution.cost,
@@ -75,7 +77,7 @@ def _without_graders_word(off: Set[Guard], replace: Replace) -> None:
 
     def find(candidate: Execution, grader: Execution, count: int, *, protected: bool = True) -> Findings:
         found = honest(candidate, grader, count, protected=protected)
-        lost = found.report is not None and (found.report.lost or found.failure is not None and found.failure.test < 0)
+        lost = found.report is not None and (found.report.lost or (found.failure is not None and found.failure.test < 0))
         if lost and candidate.outcome is Outcome.OK and candidate.exception is None:
             return msgspec.structs.replace(found, passed=(True,) * count, outcome=Outcome.OK, failure=None)
         return found
@@ -84,13 +86,14 @@ def _without_graders_word(off: Set[Guard], replace: Replace) -> None:
 
 
 def _without_blame(off: Set[Guard], replace: Replace) -> None:
-    """A grader that ends without a report is our fault, and gives no verdict."""
+    """A candidate or a grader that is ended counts as a fault of ours, and gives no verdict."""
     honest = grading._find
 
     def find(candidate: Execution, grader: Execution, count: int, *, protected: bool = True) -> Findings:
         found = honest(candidate, grader, count, protected=protected)
-        if found.report is None and grader.outcome is not Outcome.OK:
-            raise EngineError(f"the grader ended as {grader.outcome.value}")
+        for outcome in (candidate.outcome, grader.outcome, found.outcome):
+            if outcome is Outcome.SIGNALLED or outcome.is_limit:
+                raise EngineError(f"candidate or grader ended as {outcome.value}")
         return found
 
     replace(grading, "_find", find)
@@ -189,22 +192,12 @@ WEAK_GUESTS: dict[Guard, dict[str, str]] = {
     },
     Guard.CHECKED_ANSWERS: {
         _PROXY: (
-            "def _lose(self, reason):\n"
-            "    if reason == NO_ANSWER:\n        os.abort()\n"
-            "    self.gone = True\n    self.refuse(reason)\n\n\n"
-            "Candidate._lose = _lose\n"
-        ),
-    },
-    Guard.NUMBERED_ANSWERS: {
-        _PROXY: (
             "_decode_checked = Candidate._decode\n\n\n"
-            "def _decode_any(self, data, given, origin):\n"
-            "    answer = _decode_checked(self, data, given, origin)\n"
-            "    if type(answer) is tuple and len(answer) == 5 and answer[1] == 'value':\n"
-            "        extra = answer[4] if len(answer[4]) == 3 else ((), (), ())\n"
-            "        return (self._sequence, *answer[1:4], extra)\n"
-            "    return answer\n\n\n"
-            "Candidate._decode = _decode_any\n"
+            "def _decode_or_die(self, data, given, origin):\n"
+            "    try:\n        return _decode_checked(self, data, given, origin)\n"
+            "    except DecodeError:\n        os.abort()\n\n\n"
+            "def _lose(self, reason):\n    os.abort()\n\n\n"
+            "Candidate._lose, Candidate._decode = _lose, _decode_or_die\n"
         ),
     },
     Guard.ARGUMENT_COPIES: {_CHECKS: "copy = type('copy', (), {'deepcopy': staticmethod(lambda value: value)})\n"},

@@ -1,7 +1,7 @@
 """Leaving guards out, for the controls of the attacks and for nothing else.
 
-`weakened` changes functions of the engine, the judge and the report in this process, and points the engine at a copy of a test build of the native
-part in which the guards' words are written down (`native/weak.h`). So it works only in a process of its own (`controlled`), in a
+`weakened` changes functions of the engine, the judge and the report in this process, and points the engine at a copy of a test build of the
+native part in which the guards' words are written down (`native/weak.h`). So it works only in a process of its own (`controlled`), in a
 disposable world; the engine itself has no switch, and the installed binaries have no place for one: `NotWeakenable`.
 """
 
@@ -25,6 +25,7 @@ from groundrun.attacks.weak_judge import WEAK_GUESTS, WEAK_HOST
 from groundrun.engine import exchange, host, lane, policy, seccomp, warden
 from groundrun.engine.cgroups import Delegation, find_delegation
 from groundrun.engine.policy import Rule, View
+from groundrun.engine.syscalls import LAST_KNOWN
 from groundrun.errors import UsageError
 from groundrun.records import ExceptionInfo
 
@@ -52,9 +53,7 @@ REFUSED: dict[Guard, frozenset[str]] = {
     Guard.REFUSED_TRACING: frozenset(
         "ptrace process_vm_readv process_vm_writev process_madvise process_mrelease kcmp pidfd_getfd prctl".split()
     ),
-    Guard.REFUSED_CLOCKS: frozenset(
-        "settimeofday clock_settime clock_adjtime adjtimex stime sethostname setdomainname vhangup".split()
-    ),
+    Guard.REFUSED_CLOCKS: frozenset("settimeofday clock_settime clock_adjtime adjtimex stime sethostname setdomainname vhangup".split()),
     Guard.REFUSED_FOREIGN_PIDS: frozenset(
         "prlimit64 pidfd_open pidfd_send_signal rt_sigqueueinfo rt_tgsigqueueinfo sched_setscheduler sched_setparam sched_setattr"
         " ioprio_set sched_setaffinity setpriority move_pages migrate_pages".split()
@@ -62,8 +61,8 @@ REFUSED: dict[Guard, frozenset[str]] = {
     Guard.REFUSED_SOCKETS: frozenset("socket socketpair connect bind listen".split()),
     Guard.REFUSED_DESCRIPTOR_TRICKS: frozenset("open openat openat2 ioctl fcntl truncate".split()),
     Guard.REFUSED_METADATA: frozenset(
-        "chmod fchmod fchmodat fchmodat2 chown fchown lchown fchownat utime utimes utimensat futimesat setxattr lsetxattr fsetxattr setxattrat"
-        " removexattr lremovexattr fremovexattr removexattrat file_setattr".split()
+        "chmod fchmod fchmodat fchmodat2 chown fchown lchown fchownat utime utimes utimensat futimesat setxattr lsetxattr fsetxattr"
+        " setxattrat removexattr lremovexattr fremovexattr removexattrat file_setattr".split()
     ),
     Guard.REFUSED_SEGMENTS: frozenset(
         "shmget shmat shmctl msgget msgsnd msgrcv msgctl semget semop semctl semtimedop mq_open mq_unlink".split()
@@ -204,7 +203,7 @@ def _weaken_filters(off: Set[Guard], replace: Replace) -> None:
     build_base, build_tail, segments = seccomp.build_base, seccomp.build_tail, seccomp._segments
 
     def weak_segments(rules: Any) -> Any:
-        return [*segments(rules)[:-1], (seccomp.LAST_KNOWN + 1, seccomp._ALLOW)]
+        return [*segments(rules)[:-1], (LAST_KNOWN + 1, seccomp._ALLOW)]
 
     def weak_base(rung: Any, *, landlock_abi: int, memory_cgroup: bool) -> bytes:
         memory_cgroup = memory_cgroup or Guard.REFUSED_UNOWNED_MEMORY in off
@@ -278,9 +277,9 @@ class _BelievedEnding:
     """What a program says of its end, taken at its word."""
 
     def __init__(self, data: bytes) -> None:
-        said = json.loads(data) if data else {"kind": ""}
+        said: dict[str, Any] = json.loads(data) if data else {"kind": ""}
         self.kind = said["kind"]
-        self.exception = None
+        self.exception: ExceptionInfo | None = None
         if self.kind == "raised":
             fields = ("type", "message", "traceback", "line", "errno")
             self.exception = ExceptionInfo(**{name: said[name] for name in fields if name in said})
