@@ -137,7 +137,7 @@ def _try(engine: Engine, attack: Any, trial: Trial, scene: Scene, calibrations: 
         return Tried(trial=trial, won=False, detail=f"this kernel has no system call {attack.needs:#x}", impossible=True)
     if isinstance(attack, Attack) and attack.needs_limit >= 0 and resource.getrlimit(attack.needs_limit)[1] == 0:
         return Tried(trial=trial, won=False, detail="the hard limit of this host is 0, and not the guard's doing", impossible=True)
-    owned = not (isinstance(attack, Attack) and attack.as_caller)
+    owned = scene.owner is not None and not (isinstance(attack, Attack) and attack.as_caller)
     if trial.rung is Rung.LANDLOCK and Guard.PRIVATE_USER in trial.off and owned and not _has_private_user(engine):
         return Tried(trial=trial, won=False, detail="programs have no user of their own on this host at rung landlock", impossible=True)
     try:

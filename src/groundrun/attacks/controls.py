@@ -27,6 +27,7 @@ from groundrun.attacks.disposable import choose_place
 from groundrun.attacks.guards import Guard
 from groundrun.attacks.pages import PageAttack
 from groundrun.attacks.suite import choose
+from groundrun.engine.cgroups import find_delegation
 from groundrun.errors import UsageError
 from groundrun.records import Rung
 
@@ -134,8 +135,21 @@ def _plan(name: str, rung: Rung, off: tuple[Guard, ...], *, parts: bool) -> list
 
 
 def _without(off: tuple[Guard, ...]) -> list[tuple[Guard, ...]]:
-    """The set less each of its guards."""
-    return [tuple(guard for guard in off if guard is not kept) for kept in off] if len(off) > 1 else []
+    """The set less each of its guards that stands on this host: one that doesn't can hold nothing."""
+    absent = find_absent()
+    return [tuple(guard for guard in off if guard is not kept) for kept in off if kept not in absent] if len(off) > 1 else []
+
+
+def find_absent() -> frozenset[Guard]:
+    """The guards that this host doesn't give: cgroups that aren't delegated, and, to an ordinary user, another user for programs."""
+    found = find_delegation()
+    stands = {
+        Guard.PRIVATE_USER: os.geteuid() == 0,
+        Guard.CGROUP_CPU: found.cpu is not None,
+        Guard.CGROUP_MEMORY: found.memory is not None,
+        Guard.CGROUP_PIDS: found.pids is not None,
+    }
+    return frozenset(guard for guard, standing in stands.items() if not standing)
 
 
 def _try_apart(trials: list[Trial], native: Path) -> Iterator[Tried]:
@@ -177,8 +191,10 @@ def _read_line(process: subprocess.Popen[bytes]) -> bytes:
 def _conclude(
     attack: Attack | Cheat | PageAttack, rung: Rung, off: tuple[Guard, ...], tried: dict[Trial, Tried], *, parts: bool
 ) -> Control:
-    whole, without, *others = (tried[trial] for trial in _plan(attack.name, rung, off, parts=parts))
     control = Control(name=attack.name, family=attack.family, rung=rung, off=off)
+    if set(off) <= find_absent():
+        return msgspec.structs.replace(control, impossible="this host gives none of these guards")
+    whole, without, *others = (tried[trial] for trial in _plan(attack.name, rung, off, parts=parts))
     for each in (whole, without):
         if each.impossible:
             return msgspec.structs.replace(control, impossible=each.detail)

@@ -110,7 +110,6 @@ if os.getppid() == 0:
         family=Family.RESOURCES,
         tries="Have the kernel write the memory of a dying process into a file, or hand it to a program of the host's.",
         guards=(Guard.RLIMIT_CORE, Guard.UNDUMPABLE),
-        at_landlock=(Guard.RLIMIT_CORE, Guard.UNDUMPABLE),
         inspect=_dumped,
         limits=_FEW,
         source="""
