@@ -29,7 +29,7 @@ _PLAN = struct.Struct("=6I64s")
 _COUNTERS = struct.Struct("=3I")
 _COUNTERS_AT = 12
 _SIZE = 4096
-PATIENCE_S = 6.0  # what the host gives a warden past a run's wall limit, here
+PATIENCE_S = 3.0  # what the host gives a warden past a run's wall limit, here
 SMALL = Limits(cpu_s=2, wall_s=3, memory_bytes=256 << 20, disk_bytes=8 << 20)
 JUDGED = Limits(cpu_s=2, wall_s=10)
 

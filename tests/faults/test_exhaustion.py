@@ -57,7 +57,7 @@ from tests.faults.rig import run_programs
 rung, found, hard = sys.argv[1], [], resource.getrlimit(resource.RLIMIT_NPROC)[1]
 with Engine(workers=1, isolation=rung) as engine:
     engine.run("")  # the host gives the rung
-for most in range(1, 14):
+for most in (1, 2, 4, 6, 8, 10, 13):
     resource.setrlimit(resource.RLIMIT_NPROC, (most, hard))
     try:
         with Engine(workers=1, isolation=rung) as engine:

@@ -27,6 +27,7 @@ from groundrun.engine import seccomp
 from groundrun.engine.cgroups import Delegation, describe_to_warden, name_cgroups
 from groundrun.engine.classification import EndedBy, KernelFacts
 from groundrun.engine.exchange import Exchange, make_sealed
+from groundrun.engine.exhaustion import BUSY
 from groundrun.engine.flavour import BARE_FLAVOUR, Flavour
 from groundrun.engine.interpreter import Interpreter
 from groundrun.engine.job import Job
@@ -38,6 +39,7 @@ from groundrun.engine.remains import FOLDER_PREFIX, find_temporary, sweep_folder
 from groundrun.errors import (
     CounterUnavailable,
     FlavourUnavailable,
+    HostExhausted,
     HostRefused,
     NativeMissing,
     ProtocolError,
@@ -137,6 +139,8 @@ class WardenLane:
             self.close()
             if error.errno in (errno.EACCES, errno.ENOENT, errno.ENOEXEC):
                 raise NativeMissing(str(NATIVE), error.strerror or str(error)) from error
+            if error.errno in BUSY:
+                raise HostExhausted(str(error)) from error
             raise WorkerDied("warden", f"it can't be started: {error}") from error
         finally:
             theirs.close()
@@ -238,7 +242,7 @@ class WardenLane:
         """Wait for the warden's answer."""
         reply, self._ended = self._ended or self._receive(max(self._silent_by - time.monotonic(), 0)), None
         if reply.kind == _FAILED:
-            raise WorkerDied("warden", _tell(reply))
+            raise HostExhausted(_tell(reply)) if reply.error in BUSY else WorkerDied("warden", _tell(reply))
         if reply.kind != _DONE or reply.id != self._current:
             raise ProtocolError(f"the warden answered run {reply.id} (kind {reply.kind}) instead of {self._current}")
         with self._sending:
@@ -394,6 +398,8 @@ def _tell(reply: _Reply) -> str:
 def _refusal(setup: Setup, reply: _Reply) -> Exception:
     """What a warden that could not start says, as the error that tells the user what to do."""
     said = _tell(reply)
+    if reply.error in BUSY:
+        return HostExhausted(said)
     if setup.flavour.modules and reply.text.startswith(("importing ", "the interpreter ended")):
         return FlavourUnavailable(setup.flavour.name, said)
     if reply.text.startswith(("showing processes", "keeping the mount")):
