@@ -106,6 +106,9 @@ def _bounded() -> Iterator[list[Path]]:
     try:
         with contextlib.suppress(OSError):
             for folder in dict.fromkeys(each for each in (found.memory, found.pids) if each):
+                for left in Path(folder).glob("groundrun-*-apart"):  # of a process that was killed
+                    if not Path(f"/proc/{left.name.split('-')[1]}").exists():
+                        _remove(left)
                 group = Path(folder) / f"groundrun-{os.getpid()}-apart"
                 group.mkdir()
                 made.append(group)
@@ -114,12 +117,14 @@ def _bounded() -> Iterator[list[Path]]:
                         (group / file).write_text(str(most))
         yield made
     finally:
-        for group in reversed(made):
-            for path in sorted((path for path in group.rglob("*") if path.is_dir()), reverse=True):
-                with contextlib.suppress(OSError):
-                    path.rmdir()
-            with contextlib.suppress(OSError):
-                group.rmdir()
+        for group in made:
+            _remove(group)
+
+
+def _remove(group: Path) -> None:
+    for path in (*sorted((path for path in group.rglob("*") if path.is_dir()), reverse=True), group):
+        with contextlib.suppress(OSError):
+            path.rmdir()
 
 
 def _enter(command: list[str], place: str, groups: list[Path], ready: int, go: int) -> NoReturn:
