@@ -189,9 +189,10 @@ LOOKING = (
         "import sys\n" + _ANSWER + "    server = sys._getframe(1).f_globals\n    frame = sys._getframe(1)\n"
         "    while '_describe' not in frame.f_globals:\n        frame = frame.f_back\n"
         "    space = frame.f_globals\n    honest = space['encode']\n"
-        "    space['encode'] = lambda item, *a, **k: honest((item[0], 'value', numbers, b'', ((0, []), (1, True)))"
-        " if type(item) is tuple and len(item) == 5 else item, *a, **k)\n"
-        "    space['find_mutable'] = lambda *a: {}\n    return numbers\n",
+        "    def say(self, data):\n"
+        "        number = space['VALUE_HEAD'].unpack_from(data)[1]\n"
+        "        space['send_frame'](self._channel, honest((number, 'value', numbers, b'', ((0, []), (1, True)))))\n"
+        "    space['_Server']._send = say\n    return numbers\n",
     ),
 )
 

@@ -80,6 +80,7 @@ class Guard(StrEnum):
     DEAD_BEFORE_COLLECTION = "dead-before-collection"
     EARLY_FOLDER = "early-folder"
     COLLECT_BENEATH = "collect-beneath"
+    COLLECT_WHOLE = "collect-whole"
     COLLECT_WANTED = "collect-wanted"
     BOUNDED_OUTPUT = "bounded-output"
     RAW_OUTPUT = "raw-output"
@@ -171,6 +172,7 @@ _SENTENCES = {
     Guard.DEAD_BEFORE_COLLECTION: "Everything in a slot is dead before a file is collected.",
     Guard.EARLY_FOLDER: "The folder to collect from was opened before the program could put another in its place.",
     Guard.COLLECT_BENEATH: "Files are collected below the working folder, through no link.",
+    Guard.COLLECT_WHOLE: "A file comes back as long as was said before its content, whatever it has become meanwhile.",
     Guard.COLLECT_WANTED: "Only files that were asked for come back.",
     Guard.BOUNDED_OUTPUT: "Of long output, head and tail are kept.",
     Guard.RAW_OUTPUT: "Output is bytes, and nothing decodes them on the way.",

@@ -155,7 +155,7 @@ os._exit(1)
         name="race_with_collection",
         family=Family.OUTPUT,
         tries="Change files while they are collected, so that their contents are taken for names.",
-        guards=(Guard.DEAD_BEFORE_COLLECTION, Guard.COLLECT_WANTED),
+        guards=(Guard.DEAD_BEFORE_COLLECTION, Guard.COLLECT_WHOLE, Guard.COLLECT_WANTED),
         inspect=_forged_name,
         collect=("a", "b"),
         chances=12,

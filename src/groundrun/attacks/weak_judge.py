@@ -193,8 +193,8 @@ WEAK_GUESTS: dict[Guard, dict[str, str]] = {
     Guard.CHECKED_ANSWERS: {
         _PROXY: (
             "_decode_checked = Candidate._decode\n\n\n"
-            "def _decode_or_die(self, data, given, origin):\n"
-            "    try:\n        return _decode_checked(self, data, given, origin)\n"
+            "def _decode_or_die(self, *parts, **named):\n"
+            "    try:\n        return _decode_checked(self, *parts, **named)\n"
             "    except DecodeError:\n        os.abort()\n\n\n"
             "def _lose(self, reason):\n    os.abort()\n\n\n"
             "Candidate._lose, Candidate._decode = _lose, _decode_or_die\n"

@@ -39,7 +39,7 @@ NATIVE_GUARDS = frozenset(
         Guard.CAPABILITIES, Guard.BOUNDING_SET, Guard.NO_NEW_PRIVILEGES, Guard.UNDUMPABLE, Guard.OWN_SESSION, Guard.CLOSED_DESCRIPTORS,
         Guard.LANDLOCK_DOMAIN, Guard.PROCESSOR_CLOCK, Guard.WALL_CLOCK, Guard.DISK_BYTES, Guard.DISK_INODES, Guard.MEASURED_FOLDER,
         Guard.SINGLE_USE, Guard.WIPED_FOLDER, Guard.GROUP_KILL, Guard.FAMILY_HUNT, Guard.DEAD_BEFORE_COLLECTION, Guard.COLLECT_BENEATH,
-        Guard.EARLY_FOLDER,
+        Guard.COLLECT_WHOLE, Guard.EARLY_FOLDER,
         *(guard for guard in Guard if guard.name.startswith("RLIMIT_")),
     }
 )  # fmt: skip

@@ -46,6 +46,7 @@ static int copy_file(int fd, const char *name, size_t size, int out) {
     if (write_all(out, head, sizeof head) || write_all(out, name, head[0])) return -1;
     while (size > 0) {
         ssize_t got = read(fd, block, size < sizeof block ? size : sizeof block);
+        if (got <= 0 && !GUARD("collect-whole")) return 0;
         if (got <= 0) {
             got = (ssize_t)(size < sizeof block ? size : sizeof block);
             memset(block, 0, (size_t)got);
