@@ -475,7 +475,7 @@ void serve(const struct policy *the_policy, struct guards *the_guards) {
     current = spare = nobody;
     zygote = start_zygote(policy, guards, &zygote_socket);
     tidy(&first);
-    await_zygote(zygote, zygote_socket, &ready);
+    await_zygote(zygote, zygote_socket, policy->host, &ready);
     ready.error = unnamed;
     if (send_message(policy->control, &ready, sizeof ready, NULL, 0)) end_everything();
     struct request last = first;

@@ -86,7 +86,8 @@ extern int unnamed;
 /* zygote.c */
 struct reply;
 pid_t start_zygote(const struct policy *policy, const struct guards *guards, int *line); /* its pid; `line` gets our end of its socket */
-void await_zygote(pid_t zygote, int line, struct reply *ready);      /* ends this process, with the reason told, if it doesn't come */
+/* Ends this process, with the reason told, if it doesn't come; also when the host, a pidfd or -1, ends meanwhile. */
+void await_zygote(pid_t zygote, int line, int host, struct reply *ready);
 /* serve.c: one run after another until the host goes. */
 void serve(const struct policy *policy, struct guards *guards) __attribute__((noreturn));
 

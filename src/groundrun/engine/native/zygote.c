@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
@@ -68,8 +69,11 @@ pid_t start_zygote(const struct policy *policy, const struct guards *guards, int
     return zygote;
 }
 
-void await_zygote(pid_t zygote, int line, struct reply *ready) {
+void await_zygote(pid_t zygote, int line, int host, struct reply *ready) {
     struct notice notice;
+    struct pollfd sources[2] = {{.fd = line, .events = POLLIN}, {.fd = host, .events = POLLIN}};
+    while (poll(sources, 2, -1) < 0 && errno == EINTR) {}
+    if (sources[1].revents && !sources[0].revents) fail("the host's process ended");
     int none[MAX_FDS], got = receive_message(line, &notice, sizeof notice, none);
     if (got < 0 && errno == ECONNRESET) got = receive_message(line, &notice, sizeof notice, none); /* it left our first word unread */
     if (got < 0 && errno == EPROTO) fail("the zygote's first word can't be read");
