@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,9 @@ import pytest
 from hypothesis import settings
 
 from groundrun.engine import Engine
+from groundrun.engine.host import try_rung
 from groundrun.errors import HostRefused
+from groundrun.records import Rung
 
 # A shell starts background jobs with Ctrl-C ignored, and the programs that the tests interrupt would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -50,6 +53,17 @@ def each_engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
         except HostRefused as refusal:
             pytest.skip(f"rung {request.param}: {refusal}")
         yield made
+
+
+@pytest.fixture(params=["namespaces", "landlock"])
+def rung(request: pytest.FixtureRequest) -> str:
+    """Each jailed rung in turn; skips, naming it and the reason, what this host refuses."""
+    name: str = request.param
+    try:
+        try_rung(Rung(name), python=sys.executable, landlock_abi=None)
+    except HostRefused as refusal:
+        pytest.skip(f"rung {name}: {refusal}")
+    return name
 
 
 @pytest.fixture(scope="session")

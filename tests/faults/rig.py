@@ -18,7 +18,7 @@ from enum import IntEnum
 from pathlib import Path
 
 import msgspec
-from bench.remnants import find_belongings, find_descendants, find_remnants, list_processes, wait_until
+from bench.remnants import find_belongings, find_descendants, wait_until
 
 from groundrun.engine import Engine, Job
 from groundrun.errors import EngineError
@@ -228,9 +228,3 @@ def counting() -> Iterator[None]:
     gc.collect()
     wait_until(lambda: Remains.count() == before, seconds=10)
     assert Remains.count() == before
-
-
-__all__ = [
-    "PATIENCE_S", "Action", "Fault", "Plan", "Remains", "Result", "Stream", "counting", "find_descendants", "find_remnants",
-    "judge_candidates", "list_processes", "run_programs", "use_session", "wait_until",
-]  # fmt: skip

@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.faults.rig import Action, Fault, Plan, find_descendants, find_remnants, wait_until
+from bench.remnants import find_descendants, find_remnants, wait_until
+from tests.faults.rig import Action, Fault, Plan
 
 from groundrun.engine import Engine
-from groundrun.errors import HostRefused
 from groundrun.records import Limits
 
 pytestmark = [pytest.mark.exec, pytest.mark.timeout(120)]
@@ -67,18 +67,6 @@ def check(rung: str, point: str, plan: Plan, folder: Path) -> None:
     assert processes
     wait_until(lambda: not find_remnants(processes, client.pid), seconds=20)
     assert find_remnants(processes, client.pid) == []
-
-
-@pytest.fixture(params=["namespaces", "landlock"])
-def rung(request: pytest.FixtureRequest) -> str:
-    """Each jailed rung in turn."""
-    name: str = request.param
-    try:
-        with Engine(workers=1, isolation=name) as engine:
-            engine.run("")
-    except HostRefused as refusal:
-        pytest.skip(f"rung {name}: {refusal}")
-    return name
 
 
 @pytest.mark.parametrize("point", POINTS)

@@ -105,21 +105,6 @@ def _is_new(python: str) -> bool:
     return os.path.exists(python) and subprocess.run(asked, check=False).returncode == 0
 
 
-@pytest.fixture(params=["namespaces", "landlock"])
-def rung(request: pytest.FixtureRequest) -> str:
-    """Each jailed rung in turn."""
-    from groundrun.engine import Engine
-    from groundrun.errors import HostRefused
-
-    name: str = request.param
-    try:
-        with Engine(workers=1, isolation=name) as engine:
-            engine.run("")
-    except HostRefused as refusal:
-        pytest.skip(f"rung {name}: {refusal}")
-    return name
-
-
 def test_descriptors_that_run_out_are_no_result(rung: str) -> None:
     """At whichever step the host process has no descriptor left; with more of them the same engine goes on."""
     found = _run(_DESCRIPTORS, rung)

@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 from tests.faults.rig import Stream, counting, judge_candidates, run_programs
 
-from groundrun.engine import Engine, exchange, lanes, pool, standing, warden
+from groundrun.engine import Engine, Job, exchange, lanes, pool, standing, warden
 from groundrun.errors import EngineError, WorkerDied
+from groundrun.records import Program
 
 pytestmark = [pytest.mark.exec, pytest.mark.timeout(120)]
 
+_EMPTY = Job(program=Program(""))
 NO_DESCRIPTORS = OSError(errno.EMFILE, "Too many open files")
 NO_MEMORY = OSError(errno.ENOMEM, "Cannot allocate memory")
 DIED = WorkerDied("test", "on purpose")
@@ -82,14 +84,7 @@ def test_a_broken_grading_is_no_verdict(step: tuple[str, Any, str], monkeypatch:
         with monkeypatch.context() as patch:
             calls = break_once(patch, step[1], step[2], DIED, 1)
             if step[2] == "__init__":
-                engine.run_pair(*(_other_pair()))  # the grader that stands makes way
+                engine.run_pair(_EMPTY, _EMPTY)  # the grader that stands makes way
             assert check(engine, judge_candidates) == []
             assert calls() >= 1
         assert check(engine, judge_candidates) == []
-
-
-def _other_pair() -> Any:
-    from groundrun.engine import Job
-    from groundrun.records import Program
-
-    return Job(program=Program("")), Job(program=Program(""))

@@ -15,7 +15,7 @@ from groundrun.engine.job import Job
 from groundrun.engine.lane import Lane, gather
 from groundrun.engine.remains import find_temporary
 from groundrun.engine.standing import Standing, check_ours
-from groundrun.errors import DiskFull, EngineError, HostExhausted
+from groundrun.errors import DiskFull, EngineError
 from groundrun.records import Execution, Limits, Outcome, Rung
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -44,6 +44,7 @@ class Attempt:
     standing: who serves as the second job of a pair, in a lane that is then not among `lanes`.
     """
 
+    @host_may_refuse()
     def __init__(
         self,
         jobs: Sequence[Job],
@@ -67,21 +68,16 @@ class Attempt:
                 standing.begin(ends[-1].fileno())
             if watcher:
                 watcher.begin(lanes[0])
-        except BaseException as error:
+        except BaseException:
             self.close()
-            if isinstance(error, OSError):
-                raise HostExhausted(str(error)) from error
             raise
         finally:
             for end in ends:
                 end.close()
 
+    @host_may_refuse()
     def finish(self) -> None:
         """Wait until nothing of the run is alive."""
-        with host_may_refuse():
-            self._finish()
-
-    def _finish(self) -> None:
         if self._watcher:
             self._watcher.watch(self._lanes[0])
         if self._standing is not None:

@@ -100,10 +100,10 @@ def try_rung(rung: Rung, *, python: str, landlock_abi: int | None) -> Isolation:
     return find_setup(rung, python, landlock_abi).isolation
 
 
+@host_may_refuse()
 def find_setup(rung: Rung, python: str, landlock_abi: int | None) -> Setup:
     """What lanes of that rung are made of here, tried once. Raises HostRefused and kin, with the reason."""
-    with host_may_refuse():
-        found = _try(os.getpid(), rung, python, landlock_abi)
+    found = _try(os.getpid(), rung, python, landlock_abi)
     if isinstance(found, HostRefused):
         raise found
     return found

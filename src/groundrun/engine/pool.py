@@ -282,22 +282,19 @@ class Worker:
         finally:
             attempt.close()
 
+    @host_may_refuse()
     def _attempt(self, jobs: tuple[Job, ...], run: Run | None) -> Attempt:
         limits = [job.limits or self._pool.limits for job in jobs]
-        with host_may_refuse():
-            standing = self._stand(jobs[1], limits[1]) if len(jobs) > 1 else None
+        standing = self._stand(jobs[1], limits[1]) if len(jobs) > 1 else None
         counted = jobs[0].guest == COUNTING_GUEST  # in a zygote that did nothing else, so that what it has imported never varies
         roles = (COUNTING,) if counted else (PROGRAM,) if standing is not None else (PROGRAM, GRADER)
-        with host_may_refuse():
-            lanes = self.lanes.take(jobs, roles=roles, kept=standing.lane if standing is not None else None)
+        lanes = self.lanes.take(jobs, roles=roles, kept=standing.lane if standing is not None else None)
         try:
             attempt = Attempt(jobs, limits, lanes, standing, run.watcher if run is not None else None)
         except EngineError:
             raise
-        except BaseException as error:
+        except BaseException:
             self._close_lanes()  # one of them may have begun
-            if isinstance(error, OSError):
-                raise HostExhausted(str(error)) from error
             raise
         with self._guard:
             self._current = run

@@ -1,4 +1,4 @@
-"""A lane on either real rung: one warden process, spoken to over a socket. The host's half of native/wire.h.
+"""A lane on either real rung: one warden process, spoken to over a socket (`wire`).
 
 The command line that a warden gets is the whole policy of its jail: what is visible, which uid, which cgroup files, and, as
 JSON for the zygote, landlock's rules and the seccomp filters.
@@ -14,11 +14,9 @@ import os
 import select
 import shutil
 import socket
-import struct
 import subprocess
 import threading
 import time
-import zlib
 from pathlib import Path
 
 import msgspec
@@ -36,6 +34,7 @@ from groundrun.engine.memory import find_resident_bytes
 from groundrun.engine.policy import SLOT, choose_rules, choose_view, encode_ruleset, guest_roots, program_environment
 from groundrun.engine.refusals import explain
 from groundrun.engine.remains import FOLDER_PREFIX, find_temporary, sweep_folders
+from groundrun.engine.wire import HAS_CHANNEL, HAS_COLLECT, MAY_FORK, REPLY_BYTES, Answer, Reply, Request, pack_request, unpack_reply
 from groundrun.errors import (
     CounterUnavailable,
     FlavourUnavailable,
@@ -50,20 +49,13 @@ from groundrun.errors import (
 from groundrun.records import CpuSource, Isolation, Limits, MemoryGuard, Rung
 
 NATIVE = Path(__file__).resolve().parent / "native" / "bin"
-VERSION = 2
-_REQUEST = struct.Struct("=II10Q6I96s")
-_REPLY = struct.Struct("=IIQiiIIQQQQQQ160s")
-_SUM = struct.Struct("=I")
-_RUN, _CANCEL, _RENEW, _INTERRUPT = 1, 2, 3, 4
-_READY, _DONE, _FAILED, _RENEWED = 1, 2, 3, 4
-_HAS_CHANNEL, _HAS_COLLECT, _MAY_FORK = 1, 2, 4
 _STACK_BYTES = 8 << 20
 _DESCRIPTORS = 256
 _DESCRIPTORS_UNMEASURED = 64  # without a memory cgroup: each may hold a socket buffer of 0.2 MB that counts against no process
 HANG_UP_S = 15  # for a warden to end everything once its user is gone
 _LONGEST_POLL_MS = (1 << 31) - 1
 _BYTES_PER_INODE = 4096  # a tmpfs of 64 MiB gets 16,384 inodes
-START_S = 60
+START_S = 60  # for a warden to be ready, or to say what a run has used
 SILENCE_S = 120.0  # past a run's wall limit: a warden that then has said nothing is stuck; twice what it gives its own zygote
 _SHARED_PROCESSES = 9  # ours that count against the program's uid in the jail: init, zygotes, slots, the next child, one still dying
 _STARTED = time.monotonic_ns() % 10**9  # so that a reused pid doesn't meet the folders of its predecessor
@@ -107,7 +99,7 @@ class WardenLane:
         self._setup = setup
         self._ids = itertools.count(1)
         self._current = 0
-        self._ended: _Reply | None = None
+        self._ended: Reply | None = None
         self._silent_by = 0.0
         self._sending = threading.Lock()
         number = next(_serial)
@@ -148,7 +140,7 @@ class WardenLane:
                 os.close(descriptor)
         try:
             ready = self._receive(START_S)
-            if ready.kind != _READY:
+            if ready.kind != Answer.READY:
                 raise _refusal(setup, ready)
         except BaseException:
             self.close()
@@ -173,21 +165,20 @@ class WardenLane:
         processes = min(limits.processes or self._default_processes, _MOST_PROCESSES)
         may_fork = processes > 1
         descriptors = [exchange.job, exchange.stdin, exchange.stdout, exchange.stderr, exchange.report]
-        flags = _MAY_FORK * may_fork
+        flags = MAY_FORK * may_fork
         if channel >= 0:
-            flags |= _HAS_CHANNEL
+            flags |= HAS_CHANNEL
             descriptors.append(channel)
         if job.collect:
-            flags |= _HAS_COLLECT
+            flags |= HAS_COLLECT
             descriptors += [exchange.collect_in, exchange.collect_out]
         self._current = next(self._ids)
         self._may_fork = may_fork
         self._expect(limits)
         memory, output = min(limits.memory_bytes, MOST_BYTES), min(limits.output_bytes, MOST_BYTES)
         disk = -(-min(limits.disk_bytes, MOST_BYTES) // 4096) * 4096
-        request = _REQUEST.pack(
-            VERSION,
-            _RUN,
+        request = pack_request(
+            Request.RUN,
             self._current,
             int(min(limits.cpu_s, MOST_SECONDS) * 1e9),
             int(min(limits.wall_s, MOST_SECONDS) * 1e9),
@@ -208,7 +199,7 @@ class WardenLane:
         )
         with self._sending:
             try:
-                socket.send_fds(self._socket, [_seal(request)], descriptors)
+                socket.send_fds(self._socket, [request], descriptors)
             except OSError as error:
                 raise WorkerDied("warden", self._last_words(str(error))) from error
 
@@ -220,10 +211,10 @@ class WardenLane:
         """Let time limits count from now; what the run used so far, or None when it is over: then comes `finish`."""
         if self._ended is not None or not self._current:
             return None
-        self._ask(_RENEW, cpu_s=limits.cpu_s, wall_s=limits.wall_s)
+        self._ask(Request.RENEW, cpu_s=limits.cpu_s, wall_s=limits.wall_s)
         self._expect(limits)
         reply = self._receive(START_S)
-        if reply.kind != _RENEWED:
+        if reply.kind != Answer.RENEWED:
             self._ended = reply
             return None
         return Usage(
@@ -236,14 +227,14 @@ class WardenLane:
 
     def interrupt(self, pid: int) -> None:
         """SIGINT to a process of the present run, named by its pid as it sees itself."""
-        self._ask(_INTERRUPT, target=pid)
+        self._ask(Request.INTERRUPT, target=pid)
 
     def finish(self) -> KernelFacts:
         """Wait for the warden's answer."""
         reply, self._ended = self._ended or self._receive(max(self._silent_by - time.monotonic(), 0)), None
-        if reply.kind == _FAILED:
-            raise HostExhausted(_tell(reply)) if reply.error in BUSY else WorkerDied("warden", _tell(reply))
-        if reply.kind != _DONE or reply.id != self._current:
+        if reply.kind == Answer.FAILED:
+            raise HostExhausted(reply.tell()) if reply.error in BUSY else WorkerDied("warden", reply.tell())
+        if reply.kind != Answer.DONE or reply.id != self._current:
             raise ProtocolError(f"the warden answered run {reply.id} (kind {reply.kind}) instead of {self._current}")
         with self._sending:
             self._current = 0
@@ -263,7 +254,7 @@ class WardenLane:
 
     def cancel(self, grace_s: float = 0.0) -> None:
         """End the present run unless it ends by itself within the grace."""
-        self._ask(_CANCEL, grace_s=grace_s)
+        self._ask(Request.CANCEL, grace_s=grace_s)
         self._silent_by = min(self._silent_by, time.monotonic() + grace_s + SILENCE_S)
 
     def close(self) -> None:
@@ -303,12 +294,12 @@ class WardenLane:
                     shutil.rmtree(place, ignore_errors=True)
                 break
 
-    def _ask(self, kind: int, *, cpu_s: float = 0.0, wall_s: float = 0.0, grace_s: float = 0.0, target: int = 0) -> None:
+    def _ask(self, kind: Request, *, cpu_s: float = 0.0, wall_s: float = 0.0, grace_s: float = 0.0, target: int = 0) -> None:
         """Say something about the present run; nothing when there is none."""
         times = (int(min(each, MOST_SECONDS) * 1e9) for each in (cpu_s, wall_s, grace_s))
         with self._sending, contextlib.suppress(OSError):
             if self._current:
-                self._socket.send(_seal(_REQUEST.pack(VERSION, kind, self._current, *times, *[0] * 11, target, b"")))
+                self._socket.send(pack_request(kind, self._current, *times, *[0] * 11, target, b""))
 
     def _expect(self, limits: Limits) -> None:
         """A run's end, and with it the warden's answer, comes within its wall limit, which begins now."""
@@ -338,66 +329,26 @@ class WardenLane:
         poll.register(self._socket, select.POLLIN)
         return bool(poll.poll(min(timeout_s * 1000, _LONGEST_POLL_MS)))
 
-    def _receive(self, timeout_s: float) -> _Reply:
+    def _receive(self, timeout_s: float) -> Reply:
         if not self._hears(timeout_s):
             raise WorkerDied("warden", "it said nothing for longer than it may")
         try:
-            data = self._socket.recv(_REPLY.size + _SUM.size)
+            data = self._socket.recv(REPLY_BYTES)
         except OSError as error:
             raise WorkerDied("warden", str(error)) from error
         if not data:
             raise WorkerDied("warden", "it hung up")
-        if len(data) != _REPLY.size + _SUM.size:
-            wanted = _REPLY.size + _SUM.size
-            raise ProtocolError(f"the warden sent {len(data)} bytes instead of {wanted}: is the native part older than the package?")
-        if _seal(data[: _REPLY.size]) != data:
-            raise ProtocolError("the warden's message was garbled: its checksum is wrong")
-        reply = _Reply(*_REPLY.unpack(data[: _REPLY.size]))
-        if reply.version != VERSION:
-            raise ProtocolError(f"the warden speaks version {reply.version}, not {VERSION}: rebuild the native part")
-        return reply
+        return unpack_reply(data)
 
     def _last_words(self, otherwise: str) -> str:
         with contextlib.suppress(WorkerDied, ProtocolError):
-            return _tell(self._receive(1))
+            return self._receive(1).tell()
         return otherwise
 
 
-def _seal(message: bytes) -> bytes:
-    """A message with its checksum behind it."""
-    return message + _SUM.pack(zlib.crc32(message))
-
-
-class _Reply(msgspec.Struct):
-    """struct reply of native/wire.h, field by field."""
-
-    version: int
-    kind: int
-    id: int
-    wait_status: int
-    error: int
-    ended_by: int
-    measured_by_cgroup: int
-    cpu_ns: int
-    wall_ns: int
-    memory_peak: int
-    oom_kills: int
-    process_refusals: int
-    baseline: int
-    raw_text: bytes
-
-    @property
-    def text(self) -> str:
-        return self.raw_text.split(b"\0", 1)[0].decode("utf-8", "replace")
-
-
-def _tell(reply: _Reply) -> str:
-    return f"{reply.text}: {os.strerror(reply.error)}" if reply.error else reply.text
-
-
-def _refusal(setup: Setup, reply: _Reply) -> Exception:
+def _refusal(setup: Setup, reply: Reply) -> Exception:
     """What a warden that could not start says, as the error that tells the user what to do."""
-    said = _tell(reply)
+    said = reply.tell()
     if reply.error in BUSY:
         return HostExhausted(said)
     if setup.flavour.modules and reply.text.startswith(("importing ", "the interpreter ended")):

@@ -77,6 +77,18 @@ void remove_cgroups(void) {
         for (int tries = 0; tries < 200 && unlinkat(parents[i], names[i], AT_REMOVEDIR) && errno == EBUSY; tries++) usleep(10000);
 }
 
+void set_limit(int fd, uint64_t wanted, uint64_t *now) {
+    char text[32];
+    if (fd < 0 || *now == wanted) return;
+    snprintf(text, sizeof text, "%llu", (unsigned long long)wanted);
+    if (write_fd(fd, text)) {
+        /* version 1 refuses a limit below what dead pages still hold: what they hold goes first */
+        usleep(20000);
+        if (write_fd(fd, text)) fail("setting a cgroup limit to %s", text);
+    }
+    *now = wanted;
+}
+
 uint64_t count_in(int fd, const char *key) {
     char text[2048], *at;
     size_t length = strlen(key);

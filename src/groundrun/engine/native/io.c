@@ -98,6 +98,13 @@ uint64_t now_ns(void) {
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+int timeout_ms(uint64_t until) {
+    uint64_t now = now_ns();
+    if (until <= now) return 0;
+    uint64_t ms = (until - now + MILLISECOND - 1) / MILLISECOND;
+    return ms > 60000 ? 60000 : (int)ms;
+}
+
 int write_whole(int fd, const char *text) {
     ssize_t size = (ssize_t)strlen(text);
     return write(fd, text, (size_t)size) == size ? 0 : -1;

@@ -12,7 +12,10 @@ int send_message(int fd, const void *data, size_t size, const int *fds, int coun
  * (0 for the end of the stream, EPROTO for a message of another size or with a wrong checksum). Received descriptors are close-on-exec. */
 int receive_message(int fd, void *data, size_t size, int *fds);
 void close_all(int *fds, int count);
+#define MILLISECOND 1000000u
+
 uint64_t now_ns(void);
+int timeout_ms(uint64_t until); /* from now on, for poll; a minute at most */
 /* Write a text to a file; 0 or -1 with errno. */
 int write_file(const char *path, const char *text);
 int write_whole(int fd, const char *text); /* where it stands: proc files refuse positions */

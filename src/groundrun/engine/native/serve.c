@@ -23,13 +23,12 @@
 #include "weak.h"
 #include "wire.h"
 
-#define MILLISECOND 1000000u
 #define DISK_PERIOD (50 * MILLISECOND)
 #define FINEST_LOOK (2 * MILLISECOND)  /* how closely processor time is watched near its limit */
 #define SETTLED (4u << 20)              /* what a standing cgroup holds at rest, generously: kernel memory of its own */
 #define MAX_GUESTS 32
 #define MANY 8
-#define BEGUN_BY (500ull * MILLISECOND)
+#define BEGUN_BY (500ull * MILLISECOND) /* a child that has its order and did not begin by then is not late by any limit of its program */
 #define OTHERS 2 /* processes of ours that count with the program's: the zygote and the next child */
 #define NOTHING_HEARD ((FAULTS ? 3000ull : 60000ull) * MILLISECOND) /* a zygote that neither starts nor refuses a child for so long is broken */
 
@@ -258,13 +257,6 @@ static uint64_t settle_memory(void) {
     return used;
 }
 
-static int timeout_ms(uint64_t until) {
-    uint64_t now = now_ns();
-    if (until <= now) return 0;
-    uint64_t ms = (until - now + MILLISECOND - 1) / MILLISECOND;
-    return ms > 60000 ? 60000 : (int)ms;
-}
-
 static void watch(struct run *run) {
     uint64_t next_disk = run->started + DISK_PERIOD, heard_by = run->started + NOTHING_HEARD;
     while (!run->over) {
@@ -308,18 +300,6 @@ static void watch(struct run *run) {
         if (sources[0].revents) take_notice(run);
         if (!run->over && sources[1].revents) take_request_while_running(run);
     }
-}
-
-static void set_limit(int fd, uint64_t wanted, uint64_t *now) {
-    char text[32];
-    if (fd < 0 || *now == wanted) return;
-    snprintf(text, sizeof text, "%llu", (unsigned long long)wanted);
-    if (write_fd(fd, text)) {
-        /* version 1 refuses a limit below what dead pages still hold: what they hold goes first */
-        usleep(20000);
-        if (write_fd(fd, text)) fail("setting a cgroup limit to %s", text);
-    }
-    *now = wanted;
 }
 
 /* Where a guest's name stands among those that the zygote knows, from 1 on; 0 when it doesn't. */

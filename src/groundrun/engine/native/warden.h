@@ -62,6 +62,7 @@ void remove_cgroups(void);
 uint64_t cpu_used(const struct standing *group);                        /* ns; 0 without a guard */
 int is_deserted(const struct standing *group, int others);              /* 1: known that only so many others are in it */
 uint64_t count_in(int fd, const char *key);                          /* "key N" in a file, or 0 */
+void set_limit(int fd, uint64_t wanted, uint64_t *now);              /* of a cgroup, unless it stands already; ends this process when it can't */
 /* root.c: build the read-only root and make it this mount namespace's. */
 void build_root(const struct policy *policy);
 /* slot.c */

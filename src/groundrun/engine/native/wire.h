@@ -17,7 +17,7 @@
  *
  * Each struct is followed by the CRC-32 of its bytes: what was garbled on the way is no message.
  *
- * All integers are in the machine's order and naturally aligned; the host's side is engine/warden.py, which must agree
+ * All integers are in the machine's order and naturally aligned; the host's side is engine/wire.py, which must agree
  * (VERSION is checked in the first reply). Times are nanoseconds, sizes bytes.
  */
 #ifndef GROUNDRUN_WIRE_H
