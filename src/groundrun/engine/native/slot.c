@@ -103,6 +103,12 @@ static void keep_only_mounting(void) {
     if (syscall(SYS_capset, &head, data) || prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)) _exit(1);
 }
 
+/* Kill everything in the slot, and wait until it is dead: what was sent a signal may still write for a while. */
+static void end_all(void) {
+    kill(-1, SIGKILL);
+    while (waitpid(-1, NULL, __WALL) > 0 || errno == EINTR) {}
+}
+
 static void run_init(int control, uint64_t disk, uint64_t inodes) __attribute__((noreturn));
 static void run_init(int control, uint64_t disk, uint64_t inodes) {
     struct command command = {0, 0, 0, 0};
@@ -136,7 +142,7 @@ static void run_init(int control, uint64_t disk, uint64_t inodes) {
         if (command.what == COMMAND_RESIZE) {
             if (mount_slot(command.disk, command.inodes, MS_REMOUNT)) command.error = errno;
         } else if (command.what == COMMAND_COLLECT && count == 2) {
-            if (GUARD("pid-namespace") && GUARD("dead-before-collection")) kill(-1, SIGKILL);
+            if (GUARD("pid-namespace") && GUARD("dead-before-collection")) end_all();
             if (!GUARD("early-folder")) folder = open(SLOT "/work", O_PATH | O_DIRECTORY | O_CLOEXEC);
             if (collect_files(folder, fds[0], fds[1], command.disk)) command.error = errno;
         }
